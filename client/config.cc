@@ -35,12 +35,9 @@ Result<void, ConfigExit> CheckOrder(const ConfigValues& values, std::string_view
 
 std::string_view StrategyName(Strategy strategy) {
   switch (strategy) {
-    case Strategy::kFanout:
-      return "fanout";
-    case Strategy::kHedged:
-      return "hedged";
-    case Strategy::kFailover:
-      return "failover";
+    case Strategy::kFanout: return "fanout";
+    case Strategy::kHedged: return "hedged";
+    case Strategy::kFailover: return "failover";
   }
   return "";
 }

@@ -90,18 +90,12 @@ std::string Wrapped(std::string_view text, std::string_view indent) {
 std::string Allowed(const ConfigKey& key) {
   const std::string range = std::to_string(key.min) + ".." + std::to_string(key.max);
   switch (key.type) {
-    case ConfigType::kInteger:
-      return range + " " + std::string(key.unit);
-    case ConfigType::kChoice:
-      return "one of " + Join(Split(key.choices, '|'), ", ");
-    case ConfigType::kName:
-      return range + " letters, digits or any of " + std::string(key.choices);
-    case ConfigType::kPath:
-      return "a path of " + range + " bytes";
-    case ConfigType::kListen:
-      return "HOST:PORT";
-    case ConfigType::kAddressList:
-      return range + " times HOST:PORT, port 1..65535, none twice";
+    case ConfigType::kInteger: return range + " " + std::string(key.unit);
+    case ConfigType::kChoice: return "one of " + Join(Split(key.choices, '|'), ", ");
+    case ConfigType::kName: return range + " letters, digits or any of " + std::string(key.choices);
+    case ConfigType::kPath: return "a path of " + range + " bytes";
+    case ConfigType::kListen: return "HOST:PORT";
+    case ConfigType::kAddressList: return range + " times HOST:PORT, port 1..65535, none twice";
     case ConfigType::kOriginList:
       return range + " web origins such as \"https://chat.example\", or \"*\"";
   }
