@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "common/protocol/problem.h"
+#include "common/protocol/query.h"
 #include "common/util/clock.h"
 
 namespace chatchain::http {
@@ -31,7 +32,7 @@ class Headers {
   std::vector<std::pair<std::string, std::string>> fields_;
 };
 
-using QueryParams = std::vector<std::pair<std::string, std::string>>;
+using chatchain::QueryParams;
 
 struct Request {
   std::string method;  // "GET" also for HEAD: the server leaves the body out by itself

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: MIT
+#include "common/protocol/hlc.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <chrono>
+#include <cstdio>
+
+#include "common/protocol/limits.h"
+
+namespace chatchain {
+
+namespace {
+
+using std::chrono::day;
+using std::chrono::month;
+using std::chrono::sys_days;
+using std::chrono::year;
+using std::chrono::year_month_day;
+
+constexpr int64_t kMsMax = (int64_t{1} << 48) - 1;
+constexpr int64_t kYear9999End_ms = 253402300799999;
+constexpr int64_t kMsPerDay = 86'400'000;
+
+// Exactly `digits` decimal digits off the front.
+bool TakeNumber(std::string_view* text, size_t digits, int* value) {
+  if (text->size() < digits) return false;
+  *value = 0;
+  for (char c : text->substr(0, digits)) {
+    if (c < '0' || c > '9') return false;
+    *value = *value * 10 + (c - '0');
+  }
+  text->remove_prefix(digits);
+  return true;
+}
+
+bool TakeChar(std::string_view* text, std::string_view any_of) {
+  if (text->empty() || any_of.find(text->front()) == std::string_view::npos) return false;
+  text->remove_prefix(1);
+  return true;
+}
+
+// A fraction of a second in ms, rounded up; 0 when there is none.
+bool TakeFraction(std::string_view* text, int* ms) {
+  *ms = 0;
+  if (!TakeChar(text, ".")) return true;
+  size_t digits = 0;
+  bool finer = false;
+  for (; digits < text->size() && (*text)[digits] >= '0' && (*text)[digits] <= '9'; ++digits) {
+    const int digit = (*text)[digits] - '0';
+    if (digits < 3) {
+      *ms = *ms * 10 + digit;
+    } else {
+      finer = finer || digit != 0;
+    }
+  }
+  if (digits == 0) return false;
+  for (size_t i = digits; i < 3; ++i) *ms *= 10;
+  if (finer) ++*ms;
+  text->remove_prefix(digits);
+  return true;
+}
+
+std::optional<int64_t> ParseRfc3339(std::string_view text) {
+  int y = 0, mo = 0, d = 0, h = 0, mi = 0, s = 0, fraction_ms = 0;
+  if (!TakeNumber(&text, 4, &y) || !TakeChar(&text, "-") || !TakeNumber(&text, 2, &mo) ||
+      !TakeChar(&text, "-") || !TakeNumber(&text, 2, &d) || !TakeChar(&text, "Tt ") ||
+      !TakeNumber(&text, 2, &h) || !TakeChar(&text, ":") || !TakeNumber(&text, 2, &mi) ||
+      !TakeChar(&text, ":") || !TakeNumber(&text, 2, &s) || !TakeFraction(&text, &fraction_ms)) {
+    return std::nullopt;
+  }
+  int offset_min = 0;
+  if (!TakeChar(&text, "Zz")) {
+    const bool west = !text.empty() && text.front() == '-';
+    int oh = 0, om = 0;
+    // A `+` that was not encoded arrives as a space (form encoding of queries).
+    if (!TakeChar(&text, "+- ") || !TakeNumber(&text, 2, &oh) || !TakeChar(&text, ":") ||
+        !TakeNumber(&text, 2, &om) || oh > 23 || om > 59) {
+      return std::nullopt;
+    }
+    offset_min = (oh * 60 + om) * (west ? -1 : 1);
+  }
+  const year_month_day date{year{y}, month{static_cast<unsigned>(mo)},
+                            day{static_cast<unsigned>(d)}};
+  if (!text.empty() || !date.ok() || h > 23 || mi > 59 || s > 60) return std::nullopt;
+  const int64_t days = sys_days(date).time_since_epoch().count();
+  return days * kMsPerDay + ((h * 60 + mi - offset_min) * 60 + s) * int64_t{1000} + fraction_ms;
+}
+
+}  // namespace
+
+Stamp StampFromMs(int64_t unix_ms) {
+  return static_cast<Stamp>(std::clamp<int64_t>(unix_ms, 0, kMsMax)) << 16;
+}
+
+std::string FormatTime(int64_t unix_ms) {
+  const int64_t ms = std::min(unix_ms, kYear9999End_ms);
+  const int64_t days = ms / kMsPerDay;
+  const auto of_day = static_cast<int>(ms % kMsPerDay);
+  const year_month_day date{sys_days(std::chrono::days(days))};
+  std::array<char, 40> out;
+  const int n = std::snprintf(out.data(), out.size(), "%04d-%02u-%02uT%02d:%02d:%02d.%03dZ",
+                              static_cast<int>(date.year()), static_cast<unsigned>(date.month()),
+                              static_cast<unsigned>(date.day()), of_day / 3'600'000,
+                              of_day / 60'000 % 60, of_day / 1000 % 60, of_day % 1000);
+  return {out.data(), static_cast<size_t>(n)};
+}
+
+std::optional<int64_t> ParseTime(std::string_view text) {
+  int64_t seconds = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seconds);
+  if (error == std::errc() && end == text.data() + text.size()) {
+    if (seconds > limits::kTimestampMax_s || seconds < -limits::kTimestampMax_s) {
+      return std::nullopt;
+    }
+    return seconds * 1000;
+  }
+  return ParseRfc3339(text);
+}
+
+Stamp Hlc::Next() {
+  const Stamp now = StampFromMs(NowMs());
+  MutexLock lock(mutex_);
+  last_ = std::max(now, last_ + 1);
+  return last_;
+}
+
+void Hlc::Observe(Stamp stamp) {
+  if (StampMs(stamp) > NowMs() + limits::kStampLeadMax_ms) return;
+  MutexLock lock(mutex_);
+  last_ = std::max(last_, stamp);
+}
+
+Stamp Hlc::Accept(std::optional<Stamp> given) {
+  if (!given || StampMs(*given) > NowMs() + limits::kStampLeadMax_ms) return Next();
+  Observe(*given);
+  return *given;
+}
+
+}  // namespace chatchain

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: MIT
+// JSON at the edges: a strict reader for what clients send, and writers for the hot paths that append
+// to a string without building a tree.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "common/protocol/hlc.h"
+#include "common/protocol/message.h"
+
+namespace chatchain {
+
+using Json = nlohmann::json;
+
+// RFC 8259, and beyond what the library checks: no duplicate member names, at most 16 levels deep.
+// 400 says what and where.
+Try<Json> ParseJson(std::string_view text);
+// The same, and the top must be an object.
+Try<Json> ParseJsonObject(std::string_view text);
+
+// `"..."` with escapes. REQUIRES: valid UTF-8.
+void AppendJsonString(std::string* out, std::string_view text);
+
+// A message as clients send it. `extra_members` are allowed beside its own (a batch item's key and
+// stamp) and are left to the caller. Wrong types are 422, unknown members 400. `key` stays empty.
+Try<Message> MessageFromJson(const Json& json, const std::vector<std::string_view>& extra_members);
+
+// A message as the API shows it.
+struct ShownMessage {
+  MessageId id;
+  Message message;  // its key is not shown
+  Stamp stamp = 0;  // the smallest of its records
+};
+// `copies`: 0 leaves it out.
+void AppendMessageObject(std::string* out, const ShownMessage& shown, int copies = 0);
+
+// The members of a message without braces, e.g. `"sender":"a","recipient":"b","text":"c"`.
+void AppendMessageMembers(std::string* out, const Message& message);
+
+}  // namespace chatchain

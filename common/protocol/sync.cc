@@ -1,0 +1,283 @@
+// SPDX-License-Identifier: MIT
+#include "common/protocol/sync.h"
+
+#include <algorithm>
+
+#include "common/protocol/json.h"
+#include "common/protocol/limits.h"
+#include "common/util/encoding.h"
+
+namespace chatchain {
+
+namespace {
+
+void AppendEpochKeys(std::string* out, const std::vector<EpochKey>& keys) {
+  out->push_back('[');
+  for (const EpochKey& key : keys) {
+    if (out->back() != '[') out->push_back(',');
+    out->append("[\"" + key.origin + "\",\"" + HexU64(key.epoch) + "\"]");
+  }
+  out->push_back(']');
+}
+
+void AppendLiveEpoch(std::string* out, const std::string& instance,
+                     const std::optional<Epoch>& epoch) {
+  if (!instance.empty()) {
+    out->append(",\"instance\":");
+    AppendJsonString(out, instance);
+  }
+  if (epoch) out->append(",\"epoch\":\"" + HexU64(*epoch) + "\"");
+}
+
+// The accessors below give nothing where a member is absent or of another type.
+const Json* Member(const Json& object, const char* name) {
+  const auto it = object.find(name);
+  return it == object.end() ? nullptr : &*it;
+}
+
+std::optional<std::string> StringMember(const Json& object, const char* name) {
+  const Json* value = Member(object, name);
+  if (value == nullptr || !value->is_string()) return std::nullopt;
+  return value->get<std::string>();
+}
+
+std::optional<int64_t> IntMember(const Json& object, const char* name) {
+  const Json* value = Member(object, name);
+  if (value == nullptr || !value->is_number_integer()) return std::nullopt;
+  if (value->is_number_unsigned() && value->get<uint64_t>() > INT64_MAX) return std::nullopt;
+  return value->get<int64_t>();
+}
+
+std::optional<EpochKey> EpochKeyFrom(const Json& list) {
+  if (!list.is_array() || list.size() < 2 || !list[0].is_string() || !list[1].is_string()) {
+    return std::nullopt;
+  }
+  const auto epoch = ParseHexU64(list[1].get_ref<const std::string&>());
+  if (!epoch || !IsNodeId(list[0].get_ref<const std::string&>())) return std::nullopt;
+  return EpochKey{list[0].get<std::string>(), *epoch};
+}
+
+std::optional<HeadVector> HeadsFrom(const Json& list) {
+  if (!list.is_array() || list.size() > limits::kVectorMaxEntries) return std::nullopt;
+  HeadVector heads;
+  for (const Json& entry : list) {
+    const auto key = EpochKeyFrom(entry);
+    Position position;
+    if (!key || entry.size() != 4 || !entry[2].is_number_unsigned() || !entry[3].is_string() ||
+        !Hash::FromHex(entry[3].get_ref<const std::string&>(), &position.chain)) {
+      return std::nullopt;
+    }
+    position.seq = entry[2].get<uint64_t>();
+    if (position.seq == 0 || position.seq > INT64_MAX) return std::nullopt;
+    if (!heads.emplace(*key, position).second) return std::nullopt;
+  }
+  return heads;
+}
+
+std::optional<std::vector<EpochKey>> ForksFrom(const Json& object) {
+  std::vector<EpochKey> forks;
+  const Json* list = Member(object, "forks");
+  if (list == nullptr) return forks;
+  if (!list->is_array() || list->size() > limits::kVectorMaxEntries) return std::nullopt;
+  for (const Json& entry : *list) {
+    auto key = EpochKeyFrom(entry);
+    if (!key) return std::nullopt;
+    forks.push_back(std::move(*key));
+  }
+  return forks;
+}
+
+void TakeLiveEpoch(const Json& object, std::string* instance, std::optional<Epoch>* epoch) {
+  *instance = StringMember(object, "instance").value_or("");
+  *epoch = ParseHexU64(StringMember(object, "epoch").value_or(""));
+}
+
+std::optional<WireRecord> WireRecordFrom(const Json& json) {
+  if (!json.is_object()) return std::nullopt;
+  WireRecord wire;
+  Record& record = wire.record;
+  const auto epoch = ParseHexU64(StringMember(json, "epoch").value_or(""));
+  const auto seq = IntMember(json, "seq");
+  const auto stamp = ParseHexU64(StringMember(json, "stamp").value_or(""));
+  record.epoch.origin = StringMember(json, "origin").value_or("");
+  record.kind = StringMember(json, "kind").value_or("");
+  if (!IsNodeId(record.epoch.origin) || !IsKind(record.kind) || !epoch || !stamp || !seq ||
+      *seq < 1 || !Hash::FromHex(StringMember(json, "digest").value_or(""), &record.digest) ||
+      !Hash::FromHex(StringMember(json, "chain").value_or(""), &record.chain)) {
+    return std::nullopt;
+  }
+  record.epoch.epoch = *epoch;
+  record.seq = static_cast<Seq>(*seq);
+  record.stamp = *stamp;
+  if (const Json* message = Member(json, "message")) {
+    static const std::vector<std::string_view> kKeyMember = {"key"};
+    auto parsed = MessageFromJson(*message, kKeyMember);
+    if (!parsed) return std::nullopt;
+    parsed->key = StringMember(*message, "key").value_or("");
+    wire.message = std::move(*parsed);
+  }
+  if (Member(json, "payload") != nullptr) {
+    wire.payload = Base64Decode(StringMember(json, "payload").value_or("="));
+    if (!wire.payload || wire.payload->size() > limits::kPayloadMaxBytes) return std::nullopt;
+  }
+  return wire;
+}
+
+}  // namespace
+
+void AppendHeads(std::string* out, const HeadVector& heads) {
+  out->push_back('[');
+  for (const auto& [key, position] : heads) {
+    if (out->back() != '[') out->push_back(',');
+    out->append("[\"" + key.origin + "\",\"" + HexU64(key.epoch) + "\",");
+    out->append(std::to_string(position.seq) + ",\"" + position.chain.Hex() + "\"]");
+  }
+  out->push_back(']');
+}
+
+std::optional<HeadVector> HeadsFromJson(std::string_view json) {
+  const Json parsed = Json::parse(json, nullptr, /*allow_exceptions=*/false);
+  return HeadsFrom(parsed);
+}
+
+std::string EncodeSyncRequest(const SyncRequest& request) {
+  std::string out = "{\"v\":1,\"cluster\":";
+  AppendJsonString(&out, request.cluster);
+  out += ",\"node\":";
+  AppendJsonString(&out, request.node);
+  out += ",\"have\":";
+  AppendHeads(&out, request.have);
+  out += ",\"limit\":" + std::to_string(request.limit);
+  out += ",\"max_bytes\":" + std::to_string(request.max_bytes);
+  out += ",\"wait_ms\":" + std::to_string(request.wait_ms);
+  out += request.relay ? ",\"relay\":true" : ",\"relay\":false";
+  AppendLiveEpoch(&out, request.instance, request.epoch);
+  if (!request.forks.empty()) {
+    out += ",\"forks\":";
+    AppendEpochKeys(&out, request.forks);
+  }
+  out += '}';
+  return out;
+}
+
+Try<SyncRequest> DecodeSyncRequest(std::string_view text) {
+  auto json = ParseJsonObject(text);
+  if (!json) return Err(json.error());
+  SyncRequest request;
+  const auto version = IntMember(*json, "v");
+  if (!version) return Err(Invalid("v", "must be the protocol version, 1"));
+  if (*version != 1) return Err(Invalid("v", "this node speaks version 1 only"));
+  const auto cluster = StringMember(*json, "cluster");
+  const auto node = StringMember(*json, "node");
+  if (!cluster) return Err(Invalid("cluster", "must be the cluster's name"));
+  if (!node || !IsNodeId(*node)) return Err(Invalid("node", "must be a node id"));
+  request.cluster = *cluster;
+  request.node = *node;
+  const Json* have = Member(*json, "have");
+  auto heads = have == nullptr ? std::nullopt : HeadsFrom(*have);
+  if (!heads) return Err(Invalid("have", "must be a list of [origin, epoch, seq, chain]"));
+  request.have = std::move(*heads);
+  const auto bounded = [&](const char* name, int64_t least, int64_t most,
+                           int64_t* value) -> std::optional<Problem> {
+    if (Member(*json, name) == nullptr) return std::nullopt;
+    const auto given = IntMember(*json, name);
+    if (!given || *given < least) {
+      return Invalid(name, "must be a whole number of at least " + std::to_string(least));
+    }
+    *value = std::min(*given, most);
+    return std::nullopt;
+  };
+  auto limit = static_cast<int64_t>(request.limit);
+  auto max_bytes = static_cast<int64_t>(request.max_bytes);
+  if (auto bad = bounded("limit", 1, limits::kSyncPageMaxRecords, &limit)) return Err(*bad);
+  if (auto bad = bounded("max_bytes", 1, limits::kSyncPageMaxBytes, &max_bytes)) return Err(*bad);
+  if (auto bad = bounded("wait_ms", 0, limits::kSyncWaitMax_ms, &request.wait_ms)) return Err(*bad);
+  request.limit = static_cast<size_t>(limit);
+  request.max_bytes = static_cast<size_t>(max_bytes);
+  if (const Json* relay = Member(*json, "relay")) {
+    if (!relay->is_boolean()) return Err(Invalid("relay", "must be true or false"));
+    request.relay = relay->get<bool>();
+  }
+  TakeLiveEpoch(*json, &request.instance, &request.epoch);
+  auto forks = ForksFrom(*json);
+  if (!forks) return Err(Invalid("forks", "must be a list of [origin, epoch]"));
+  request.forks = std::move(*forks);
+  return request;
+}
+
+void AppendWireRecord(std::string* out, const WireRecord& wire) {
+  const Record& record = wire.record;
+  out->append("{\"origin\":\"" + record.epoch.origin + "\",\"epoch\":\"");
+  out->append(HexU64(record.epoch.epoch));
+  out->append("\",\"seq\":" + std::to_string(record.seq));
+  out->append(",\"kind\":\"" + record.kind + "\",\"stamp\":\"" + HexU64(record.stamp));
+  out->append("\",\"digest\":\"" + record.digest.Hex() + "\",\"chain\":\"" + record.chain.Hex());
+  out->push_back('"');
+  if (wire.message) {
+    out->append(",\"message\":{");
+    AppendMessageMembers(out, *wire.message);
+    out->append(",\"key\":");
+    AppendJsonString(out, wire.message->key);
+    out->push_back('}');
+  }
+  if (wire.payload) out->append(",\"payload\":\"" + Base64Encode(*wire.payload) + "\"");
+  out->push_back('}');
+}
+
+std::string EncodeSyncAnswer(const SyncAnswer& answer, std::string_view records_json) {
+  std::string out;
+  out.reserve(records_json.size() + 1024);
+  out += "{\"v\":1,\"node\":";
+  AppendJsonString(&out, answer.node);
+  out += ",\"now\":" + std::to_string(answer.now_ms);
+  AppendLiveEpoch(&out, answer.instance, answer.epoch);
+  out += ",\"heads\":";
+  AppendHeads(&out, answer.heads);
+  out += ",\"forks\":";
+  AppendEpochKeys(&out, answer.forks);
+  out += answer.more ? ",\"more\":true" : ",\"more\":false";
+  out += ",\"records\":[";
+  out += records_json;
+  out += "]}";
+  return out;
+}
+
+Result<SyncAnswer, std::string> DecodeSyncAnswer(std::string_view text) {
+  const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  const auto bad = [](std::string_view what) {
+    return Err("the answer to /sync has no valid " + std::string(what));
+  };
+  if (!json.is_object()) return bad("JSON object");
+  SyncAnswer answer;
+  if (IntMember(json, "v") != 1) return bad("\"v\"");
+  answer.node = StringMember(json, "node").value_or("");
+  if (!IsNodeId(answer.node)) return bad("\"node\"");
+  const auto now = IntMember(json, "now");
+  if (!now) return bad("\"now\"");
+  answer.now_ms = *now;
+  const Json* heads = Member(json, "heads");
+  auto vector = heads == nullptr ? std::nullopt : HeadsFrom(*heads);
+  if (!vector) return bad("\"heads\"");
+  answer.heads = std::move(*vector);
+  auto forks = ForksFrom(json);
+  if (!forks) return bad("\"forks\"");
+  answer.forks = std::move(*forks);
+  const Json* more = Member(json, "more");
+  answer.more = more != nullptr && more->is_boolean() && more->get<bool>();
+  TakeLiveEpoch(json, &answer.instance, &answer.epoch);
+  const Json* records = Member(json, "records");
+  if (records == nullptr || !records->is_array()) return bad("\"records\"");
+  answer.records.reserve(records->size());
+  for (const Json& entry : *records) {
+    auto wire = WireRecordFrom(entry);
+    if (wire) {
+      answer.records.push_back(std::move(*wire));
+    } else {
+      answer.malformed.push_back("record " + std::to_string(&entry - &records->front()) +
+                                 " of the answer is malformed");
+    }
+  }
+  return answer;
+}
+
+}  // namespace chatchain
