@@ -117,6 +117,7 @@ std::optional<WireRecord> WireRecordFrom(const Json& json) {
     parsed->key = StringMember(*message, "key").value_or("");
     wire.message = std::move(*parsed);
   }
+  if (const auto id = StringMember(json, "id")) wire.id = MessageId::Parse(*id);
   if (Member(json, "payload") != nullptr) {
     wire.payload = Base64Decode(StringMember(json, "payload").value_or("="));
     if (!wire.payload || wire.payload->size() > limits::kPayloadMaxBytes) return std::nullopt;
@@ -221,6 +222,7 @@ void AppendWireRecord(std::string* out, const WireRecord& wire) {
     AppendJsonString(out, wire.message->key);
     out->push_back('}');
   }
+  if (wire.id) out->append(",\"id\":\"" + wire.id->Text() + "\"");
   if (wire.payload) out->append(",\"payload\":\"" + Base64Encode(*wire.payload) + "\"");
   out->push_back('}');
 }
