@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# Installs what is missing, builds, and runs the tests.
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+usage() {
+  cat <<'TEXT'
+usage: scripts/test.sh [--preset P] [--label L]... [--name REGEX]
+  --preset P    release (default), dev, clang, asan or tsan
+  --label L     only tests with this label (unit, integration, ...); several are joined by "or"
+  --name REGEX  only tests whose name matches
+TEXT
+}
+
+preset=release
+labels=()
+selection=()
+while [ "$#" -gt 0 ]; do
+  case $1 in
+    --preset | --label | --name) [ "$#" -ge 2 ] || fail "$1 needs a value; see --help" ;;&
+    --preset) preset=$2; shift 2 ;;
+    --label) labels+=("$2"); shift 2 ;;
+    --name) selection+=(--tests-regex "$2"); shift 2 ;;
+    -h | --help) usage; exit 0 ;;
+    *) usage >&2; fail "unknown argument $1" ;;
+  esac
+done
+if [ "${#labels[@]}" -gt 0 ]; then
+  selection+=(--label-regex "^($(IFS='|'; echo "${labels[*]}"))$")
+fi
+
+start=$SECONDS
+scripts/build.sh "$preset"
+
+step "testing build/$preset"
+# ThreadSanitizer of this compiler cannot live with much address randomisation.
+launcher=()
+if [ "$preset" = tsan ] && setarch "$(uname -m)" -R true 2>/dev/null; then
+  launcher=(setarch "$(uname -m)" -R)
+fi
+log=build/$preset/test.log
+status=0
+"${launcher[@]}" ctest --test-dir "build/$preset" --output-on-failure --no-tests=error \
+  "${selection[@]}" 2>&1 | tee "$log" || status=$?
+
+summary=$(grep -E '^[0-9]+% tests passed' "$log" || echo "no test ran")
+if [ "$status" -ne 0 ]; then fail "$summary, after $((SECONDS - start)) s; the whole output is in $log"; fi
+echo "ok: $summary, in $((SECONDS - start)) s with the build"
