@@ -26,6 +26,7 @@ class Headers {
   // The first value of that name, or none.
   std::optional<std::string_view> Get(std::string_view name) const;
   size_t Count(std::string_view name) const;
+  void Reserve(size_t fields) { fields_.reserve(fields); }
   const std::vector<std::pair<std::string, std::string>>& all() const { return fields_; }
 
  private:

@@ -1,0 +1,579 @@
+// SPDX-License-Identifier: MIT
+#include "common/http/connection.h"
+
+#include <sys/socket.h>
+
+#include <boost/asio/buffer.hpp>
+#include <cerrno>
+#include <cstring>
+#include <exception>
+#include <utility>
+
+#include "common/util/log.h"
+
+namespace chatchain::http {
+
+namespace {
+
+constexpr size_t kScratchBytes = 64 * 1024;
+constexpr int kReadsInARow = 16;  // 1 MiB, then others have their turn
+constexpr size_t kFlushBytes = 64 * 1024;
+constexpr size_t kKeptBufferBytes = 1024;
+constexpr int64_t kHoldAnswersNs = 500'000;  // for the next one of a pipeline
+constexpr size_t kSkippedBodyBytes = 64 * 1024;
+constexpr int kLingerMs = 2'000;
+constexpr size_t kLingerBytes = 16 * 1024 * 1024;
+constexpr std::string_view kContinueAnswer = "HTTP/1.1 100 Continue\r\n\r\n";
+
+// The answer's head needs to know that there is a source; the real one stays with the connection.
+class NoSource final : public BodySource {
+ public:
+  Step Read(std::string* /*out*/) override { return Step::kEnd; }
+};
+
+char* Scratch() {
+  thread_local std::unique_ptr<char[]> scratch(new char[kScratchBytes]);
+  return scratch.get();
+}
+
+void Clear(std::string* buffer) {
+  if (buffer->capacity() > kKeptBufferBytes) {
+    *buffer = std::string();
+  } else {
+    buffer->clear();
+  }
+}
+
+}  // namespace
+
+int64_t NowNs() { return std::chrono::steady_clock::now().time_since_epoch().count(); }
+
+Connection::Connection(ServerCore& core, int fd, bool ipv6, std::string remote_address,
+                       bool refused)
+    : core_(core),
+      socket_(core.io, ipv6 ? boost::asio::ip::tcp::v6() : boost::asio::ip::tcp::v4(), fd),
+      fd_(fd),
+      remote_address_(std::move(remote_address)),
+      refused_(refused),
+      framer_({core.options.max_head_bytes, core.options.max_target_bytes}) {
+  boost::system::error_code ignored;
+  socket_.native_non_blocking(true, ignored);
+  core_.table.Add(this);
+}
+
+
+// A connection that was dropped with its operation (the loop ended) has not been closed.
+Connection::~Connection() { Close(false); }
+
+void Connection::Start() { Go(Proceed(After::kContinue)); }
+
+void Connection::Refuse(std::string detail) {
+  close_after_answer_ = true;
+  Answer(ProblemResponse(Unavailable(std::move(detail))));
+  Go(Flush(After::kLinger));
+}
+
+// ---- deadlines
+
+void Connection::Arm(Phase phase, int64_t timeout_ms) {
+  phase_ = phase;
+  deadline_ns_ = NowNs() + timeout_ms * 1'000'000;
+}
+
+// The clock of a head runs from its first byte and is not set back by further bytes; so does that of
+// a body from the end of the head.
+void Connection::ArmForInput() {
+  if (framer_.idle()) {
+    Arm(Phase::kIdle, core_.options.idle_timeout_ms);
+  } else if (deadline_ns_ == kNever) {
+    if (framer_.in_body()) {
+      Arm(Phase::kBody, core_.options.body_timeout_ms);
+    } else {
+      Arm(Phase::kHead, core_.options.head_timeout_ms);
+    }
+  }
+  // Either CutIdle() sees this phase, or it is seen here that draining has begun.
+  if (core_.draining && phase_ != Phase::kBody) ::shutdown(fd_, SHUT_RD);
+}
+
+// ---- reading
+
+void Connection::Read() {
+  LeaveSlot();
+  ArmForInput();
+  socket_.async_read_some(
+      boost::asio::buffer(in_),
+      [self = shared_from_this()](const boost::system::error_code& error, size_t bytes) {
+        self->OnRead(bytes, static_cast<bool>(error));
+      });
+}
+
+void Connection::OnRead(size_t bytes, bool failed) {
+  if (failed) {
+    if (!Disarm() || core_.draining) return OnReadCut();
+    return Close(false);
+  }
+  if (framer_.idle() && !Disarm()) cut_ = true;  // it came just in time: answered, then closed
+  if (bytes < in_.size()) return Go(Advance({in_.data(), bytes}));
+  // There is probably more: a body goes through the large buffer that the thread's connections share.
+  char* scratch = Scratch();
+  memcpy(scratch, in_.data(), bytes);
+  size_t filled = bytes;
+  for (int reads = 0; reads < kReadsInARow; ++reads) {
+    const ssize_t n = ::recv(fd_, scratch + filled, kScratchBytes - filled, MSG_DONTWAIT);
+    if (n > 0) filled += static_cast<size_t>(n);
+    const bool more = n > 0 && filled == kScratchBytes;
+    // Only a body takes all it is given without an answer; anything else is looked at once.
+    if (!more || !framer_.WantsAll({scratch, filled})) break;
+    std::string_view input(scratch, filled);
+    framer_.Consume(&input);
+    filled = 0;
+  }
+  Go(Advance({scratch, filled}));
+}
+
+void Connection::OnReadCut() {
+  // Nothing of a request has come, or it has been answered and its body is being skipped.
+  if (framer_.idle() || answered_) return Close(false);
+  close_after_answer_ = true;
+  if (core_.draining) {
+    Answer(Shed("the server is shutting down"));
+  } else if (phase_ == Phase::kBody) {
+    AnswerError(408, "the body of the request took too long");
+  } else {
+    AnswerError(408, "the head of the request took too long");
+  }
+  Go(Flush(After::kLinger));
+}
+
+Connection::Step Connection::Advance(std::string_view input) {
+  while (true) {
+    switch (framer_.Consume(&input)) {
+      case RequestFramer::Event::kNeedMore:
+        if (continue_wanted_) out_ += kContinueAnswer;
+        continue_wanted_ = false;
+        return Flush(After::kContinue);
+      case RequestFramer::Event::kHead: {
+        const Verdict verdict = OnHead();
+        if (verdict == Verdict::kFinal) return Flush(After::kLinger);
+        if (verdict == Verdict::kGone) return Step::kParked;
+        break;
+      }
+      case RequestFramer::Event::kRequest:
+        if (!Disarm()) cut_ = true;
+        if (!answered_) {
+          pending_.assign(input);
+          return Step::kHandle;
+        }
+        FinishRequest();
+        break;
+      case RequestFramer::Event::kError:
+        if (answered_) return Close(false), Step::kParked;
+        AnswerError(framer_.error().status, framer_.error().detail);
+        return Flush(After::kLinger);
+    }
+    if (out_.size() - out_sent_ > kFlushBytes) {
+      if (!SendSome()) return Close(false), Step::kParked;
+      if (!out_.empty()) {
+        pending_.assign(input);
+        return WriteRest(After::kContinue), Step::kParked;
+      }
+    }
+  }
+}
+
+// On the event loop: the next step of a connection that may have one.
+void Connection::Go(Step step) {
+  while (step == Step::kHandle) {
+    if (TakeSlot(route_->never_shed)) {
+      phase_ = Phase::kBusy;
+      break;
+    }
+    Answer(Shed("too many requests are in flight"));
+    const After after = AfterAnswer();
+    FinishRequest();
+    step = after == After::kContinue ? Proceed(after) : Flush(after);
+  }
+  if (step == Step::kParked) return;
+  if (step == Step::kStream) {
+    core_.in_flight.fetch_add(1);  // it was admitted when it began
+    has_slot_ = true;
+  }
+  if (core_.pool.Post(shared_from_this(), route_->never_shed)) core_.pool_is_busy();
+}
+
+Connection::Verdict Connection::OnHead() {
+  core_.requests.fetch_add(1, std::memory_order_relaxed);
+  const RequestHead& head = framer_.head();
+  close_after_answer_ = !head.keep_alive || cut_;
+  request_ = std::make_unique<Request>();
+  Router::Decision decision = core_.router.Decide(head, request_.get());
+  route_ = decision.route;
+  if (route_ == nullptr || !route_->never_shed) {
+    if (core_.draining) {
+      decision.answer = Shed("the server is shutting down");
+      route_ = nullptr;
+    } else if (route_ != nullptr && !has_slot_ &&
+               core_.in_flight.load(std::memory_order_relaxed) >= core_.options.max_in_flight) {
+      decision.answer = Shed("too many requests are in flight");
+      route_ = nullptr;
+    }
+  }
+  if (core_.draining) close_after_answer_ = true;
+  if (route_ != nullptr) {
+    if (!framer_.AcceptBody(route_->max_body_bytes)) {
+      AnswerError(framer_.error().status, framer_.error().detail);
+      return Verdict::kFinal;
+    }
+    continue_wanted_ = head.expect_continue && head.has_body();
+    if (head.has_body()) {
+      if (!Disarm()) cut_ = true;
+      Arm(Phase::kBody, core_.options.body_timeout_ms);
+    }
+    return Verdict::kGoOn;
+  }
+  // The answer is final. What follows of the request is skipped if it is short and sure to come.
+  const bool skip = !close_after_answer_ && !head.expect_continue && decision.answer.status != 413 &&
+                    framer_.AcceptBody(kSkippedBodyBytes);
+  if (!skip) close_after_answer_ = true;
+  Answer(std::move(decision.answer));
+  answered_ = skip;
+  return skip ? Verdict::kGoOn : Verdict::kFinal;
+}
+
+// ---- running
+
+bool Connection::TakeSlot(bool never_shed) {
+  if (has_slot_) return true;
+  if (core_.in_flight.fetch_add(1) >= core_.options.max_in_flight && !never_shed) {
+    core_.in_flight.fetch_sub(1);
+    return false;
+  }
+  has_slot_ = true;
+  return true;
+}
+
+void Connection::LeaveSlot() {
+  if (has_slot_) core_.in_flight.fetch_sub(1);
+  has_slot_ = false;
+}
+
+void Connection::RunTask() {
+  const std::shared_ptr<Connection> self = shared_from_this();
+  Step step = source_ != nullptr ? Step::kStream : Step::kHandle;
+  while (step != Step::kParked) {
+    step = step == Step::kStream ? ContinueStream() : RunHandler();
+  }
+}
+
+Connection::Step Connection::RunHandler() {
+  // What has been answered so far is not held back for a handler that may be slow.
+  if (!out_.empty() && NowNs() - out_since_ns_ > kHoldAnswersNs) {
+    if (!SendSome()) return Close(false), Step::kParked;
+    if (!out_.empty()) return WriteRest(After::kHandle), Step::kParked;
+  }
+  request_->body = framer_.TakeBody();
+  request_->remote_address = remote_address_;
+  request_->deadline =
+      std::chrono::steady_clock::now() + std::chrono::milliseconds(core_.options.request_timeout_ms);
+  Response response;
+  try {
+    response = route_->handler(*request_);
+  } catch (const std::exception& error) {
+    spdlog::error("handler of {} {} failed: {}", route_->method, route_->pattern, LogSafe(error.what()));
+    response = ProblemResponse(MakeProblem(500, "", "the request could not be handled"));
+  } catch (...) {
+    spdlog::error("handler of {} {} failed", route_->method, route_->pattern);
+    response = ProblemResponse(MakeProblem(500, "", "the request could not be handled"));
+  }
+  if (core_.draining) close_after_answer_ = true;
+  source_ = std::move(response.source);
+  if (source_ != nullptr) {
+    const RequestHead& head = framer_.head();
+    if (head.version_minor == 0) close_after_answer_ = true;
+    response.source = std::make_unique<NoSource>();
+    Answer(std::move(response));
+    if (head.method != "HEAD") return Step::kStream;
+    source_.reset();
+  } else {
+    Answer(std::move(response));
+  }
+  const After after = AfterAnswer();
+  FinishRequest();
+  return after == After::kContinue ? Proceed(after) : Flush(after);
+}
+
+Connection::Step Connection::ContinueStream() {
+  const bool chunked = framer_.head().version_minor > 0;
+  while (true) {
+    std::string part;
+    BodySource::Step step = BodySource::Step::kAbort;
+    try {
+      step = source_->Read(&part);
+    } catch (const std::exception& error) {
+      spdlog::error("the body of {} failed: {}", route_->pattern, LogSafe(error.what()));
+    } catch (...) {
+      spdlog::error("the body of {} failed", route_->pattern);
+    }
+    if (step == BodySource::Step::kAbort) {
+      source_.reset();
+      // Chunked, the missing last chunk tells; the end of a plain stream would look like success.
+      return Flush(chunked ? After::kClose : After::kReset);
+    }
+    if (chunked) {
+      AppendChunk(part, &out_);
+    } else {
+      out_ += part;
+    }
+    if (step == BodySource::Step::kEnd) break;
+    if (!SendSome()) return Close(false), Step::kParked;
+    if (!out_.empty()) return WriteRest(After::kStream), Step::kParked;
+  }
+  if (chunked) AppendLastChunk(&out_);
+  source_.reset();
+  const After after = AfterAnswer();
+  FinishRequest();
+  return after == After::kContinue ? Proceed(after) : Flush(after);
+}
+
+// ---- answering
+
+Response Connection::Shed(std::string detail) {
+  core_.requests_shed.fetch_add(1, std::memory_order_relaxed);
+  return ProblemResponse(Unavailable(std::move(detail)));
+}
+
+AnswerForm Connection::FormOfAnswer() const {
+  AnswerForm form;
+  form.close = close_after_answer_;
+  if (request_ == nullptr) return form;  // there is no whole head
+  const RequestHead& head = framer_.head();
+  form.head_only = head.method == "HEAD";
+  form.http_1_0 = head.version_minor == 0;
+  form.gzip_min_bytes = core_.options.gzip_min_bytes;
+  form.accept_encoding = head.Get("Accept-Encoding");
+  return form;
+}
+
+void Connection::Answer(Response response) {
+  if (out_.empty()) out_since_ns_ = NowNs();
+  core_.router.AddCors(request_ != nullptr ? framer_.head().Get("Origin") : std::nullopt, &response);
+  AppendAnswer(&response, FormOfAnswer(), &out_);
+}
+
+void Connection::AnswerError(int status, std::string detail) {
+  close_after_answer_ = true;
+  Answer(ProblemResponse(MakeProblem(status, "", std::move(detail))));
+}
+
+Connection::After Connection::AfterAnswer() const {
+  if (!close_after_answer_) return After::kContinue;
+  // Closing with unread input would reset the connection, perhaps before the answer was seen.
+  return framer_.head().keep_alive || !pending_.empty() ? After::kLinger : After::kClose;
+}
+
+void Connection::FinishRequest() {
+  request_.reset();
+  answered_ = false;
+  continue_wanted_ = false;
+  framer_.Reset();
+}
+
+bool Connection::SendSome() {
+  while (out_sent_ < out_.size()) {
+    const ssize_t sent =
+        ::send(fd_, out_.data() + out_sent_, out_.size() - out_sent_, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (sent < 0 && errno == EINTR) continue;
+    if (sent < 0) return errno == EAGAIN || errno == EWOULDBLOCK;
+    out_sent_ += static_cast<size_t>(sent);
+  }
+  Clear(&out_);
+  out_sent_ = 0;
+  return true;
+}
+
+Connection::Step Connection::Flush(After after) {
+  if (!SendSome()) return Close(false), Step::kParked;
+  if (out_.empty()) return Proceed(after);
+  WriteRest(after);
+  return Step::kParked;
+}
+
+// REQUIRES: for kContinue, out_ may still hold answers: they go with the next ones.
+Connection::Step Connection::Proceed(After after) {
+  switch (after) {
+    case After::kContinue: {
+      if (!pending_.empty()) {
+        const std::string input = std::exchange(pending_, std::string());
+        return Advance(input);
+      }
+      if (!out_.empty()) return Flush(after);
+      Read();
+      return Step::kParked;
+    }
+    case After::kHandle: return Step::kHandle;
+    case After::kStream: return Step::kStream;
+    case After::kLinger: Linger(); return Step::kParked;
+    case After::kClose: Close(false); return Step::kParked;
+    case After::kReset: Close(true); return Step::kParked;
+  }
+  return Step::kParked;
+}
+
+void Connection::WriteRest(After after) {
+  LeaveSlot();
+  after_ = after;
+  Arm(Phase::kWriting, core_.options.write_timeout_ms);
+  socket_.async_write_some(
+      boost::asio::buffer(out_.data() + out_sent_, out_.size() - out_sent_),
+      [self = shared_from_this()](const boost::system::error_code& error, size_t bytes) {
+        self->OnWritten(bytes, static_cast<bool>(error));
+      });
+}
+
+void Connection::OnWritten(size_t bytes, bool failed) {
+  const bool in_time = Disarm();
+  // What the peer does not take must not stay in the kernel's memory either: reset.
+  if (failed || !in_time) return Close(true);
+  out_sent_ += bytes;
+  if (out_sent_ < out_.size()) return WriteRest(after_);
+  Clear(&out_);
+  out_sent_ = 0;
+  Go(Proceed(after_));
+}
+
+// ---- ending
+
+void Connection::Linger() {
+  LeaveSlot();
+  ::shutdown(fd_, SHUT_WR);
+  Arm(Phase::kLingering, kLingerMs);
+  Discard();
+}
+
+void Connection::Discard() {
+  socket_.async_read_some(
+      boost::asio::buffer(in_),
+      [self = shared_from_this()](const boost::system::error_code& error, size_t bytes) {
+        self->discarded_ += bytes;
+        if (error) return self->Close(false);
+        while (self->discarded_ < kLingerBytes) {
+          const ssize_t n = ::recv(self->fd_, Scratch(), kScratchBytes, MSG_DONTWAIT);
+          if (n > 0) self->discarded_ += static_cast<size_t>(n);
+          if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return self->Discard();
+          if (n <= 0 && errno != EINTR) break;
+        }
+        self->Close(false);
+      });
+}
+
+void Connection::Close(bool reset) {
+  if (closed_) return;
+  closed_ = true;
+  LeaveSlot();
+  source_.reset();
+  core_.table.Remove(this);
+  if (reset) {
+    const linger abort = {1, 0};
+    ::setsockopt(fd_, SOL_SOCKET, SO_LINGER, &abort, sizeof(abort));
+  }
+  boost::system::error_code ignored;
+  socket_.close(ignored);
+  core_.table.Gone();
+}
+
+// ---- the table
+
+ConnectionTable::Admission ConnectionTable::Check(const std::string& address) const {
+  MutexLock lock(mutex_);
+  if (connections_.size() - refused_ >= max_connections_) return Admission::kTooMany;
+  const auto found = per_address_.find(address);
+  const bool over = found != per_address_.end() && found->second >= max_per_address_;
+  return over ? Admission::kTooManyOfAddress : Admission::kAdmitted;
+}
+
+void ConnectionTable::Add(Connection* connection) {
+  MutexLock lock(mutex_);
+  connection->table_index_ = connections_.size();
+  connections_.push_back(connection);
+  ++open_;
+  if (connection->refused_) {
+    ++refused_;
+  } else {
+    ++per_address_[connection->remote_address_];
+  }
+}
+
+void ConnectionTable::Remove(Connection* connection) {
+  MutexLock lock(mutex_);
+  const size_t index = connection->table_index_;
+  connections_[index] = connections_.back();
+  connections_[index]->table_index_ = index;
+  connections_.pop_back();
+  if (connection->refused_) {
+    --refused_;
+    return;
+  }
+  const auto found = per_address_.find(connection->remote_address_);
+  if (--found->second == 0) per_address_.erase(found);
+}
+
+void ConnectionTable::Gone() {
+  MutexLock lock(mutex_);
+  if (--open_ == 0) empty_.NotifyAll();
+}
+
+void ConnectionTable::Cut(Connection* connection, int64_t deadline_ns) {
+  // The phase belongs to this deadline: its owner changes neither before it has seen the cut.
+  const Connection::Phase phase = connection->phase_;
+  if (!connection->deadline_ns_.compare_exchange_strong(deadline_ns, Connection::kCut)) return;
+  const bool reading = phase == Connection::Phase::kIdle || phase == Connection::Phase::kHead ||
+                       phase == Connection::Phase::kBody;
+  ::shutdown(connection->fd_, reading ? SHUT_RD : SHUT_RDWR);
+}
+
+void ConnectionTable::CutExpired(int64_t now_ns) {
+  MutexLock lock(mutex_);
+  for (Connection* connection : connections_) {
+    const int64_t deadline_ns = connection->deadline_ns_;
+    if (deadline_ns <= now_ns && deadline_ns != Connection::kCut) Cut(connection, deadline_ns);
+  }
+}
+
+void ConnectionTable::CutIdle() {
+  MutexLock lock(mutex_);
+  for (Connection* connection : connections_) {
+    const int64_t deadline_ns = connection->deadline_ns_;
+    const Connection::Phase phase = connection->phase_;
+    const bool waits = phase == Connection::Phase::kIdle || phase == Connection::Phase::kHead;
+    if (waits && deadline_ns != Connection::kCut && deadline_ns != Connection::kNever) {
+      Cut(connection, deadline_ns);
+    }
+  }
+}
+
+size_t ConnectionTable::CutAll() {
+  MutexLock lock(mutex_);
+  for (Connection* connection : connections_) ::shutdown(connection->fd_, SHUT_RDWR);
+  return connections_.size();
+}
+
+bool ConnectionTable::WaitEmpty(SteadyTime deadline) {
+  MutexLock lock(mutex_);
+  while (open_ > 0) {
+    if (!empty_.WaitUntil(mutex_, deadline)) return open_ == 0;
+  }
+  return true;
+}
+
+size_t ConnectionTable::refused() const {
+  MutexLock lock(mutex_);
+  return refused_;
+}
+
+size_t ConnectionTable::size() const {
+  MutexLock lock(mutex_);
+  return open_;
+}
+
+}  // namespace chatchain::http

@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: MIT
+// One connection of the server, from accept to close, and the table of all of them.
+//
+// At each moment a connection has exactly one owner: the event loop (an asynchronous read or write is
+// under way, or its completion runs) or one worker (a handler runs). Ownership passes on with the
+// start of the next asynchronous operation or with WorkerPool::Post(), after which the former owner
+// does not touch it. Two things may be done to it by others: the table cuts it by shutdown() when
+// its deadline has passed, which ends the operation under way; its owner then cleans up.
+//
+// An idle connection has a small read buffer and no other memory of its own.
+//
+// A WebSocket or an event stream that is fed from elsewhere would be one more phase here: after its
+// head was sent, the connection stays parked on the loop, and a feed posts bytes to it to be written.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <cstdint>
+#include <functional>
+#include <limits>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "common/http/answer.h"
+#include "common/http/framing.h"
+#include "common/http/router.h"
+#include "common/http/server.h"
+#include "common/http/worker_pool.h"
+#include "common/util/mutex.h"
+
+namespace chatchain::http {
+
+class Connection;
+class ConnectionTable;
+
+// What all connections of a server share. Outlives them.
+struct ServerCore {
+  const ServerOptions& options;
+  const Router& router;
+  boost::asio::io_context& io;
+  ConnectionTable& table;
+  WorkerPool& pool;
+  std::function<void()> pool_is_busy;  // called on any thread: WorkerPool::Grow() is wanted
+
+  std::atomic<bool> draining{false};
+  std::atomic<uint64_t> requests{0};
+  std::atomic<uint64_t> requests_shed{0};
+  std::atomic<uint64_t> in_flight{0};
+};
+
+class Connection final : public WorkerPool::Task, public std::enable_shared_from_this<Connection> {
+ public:
+  // Takes `fd`, which is connected and non-blocking. `refused`: it does not count against the limits.
+  Connection(ServerCore& core, int fd, bool ipv6, std::string remote_address, bool refused = false);
+  ~Connection() override;
+
+  // Begins to read. Called once.
+  void Start();
+  // Instead of Start(): answers 503 and closes.
+  void Refuse(std::string detail);
+
+  void RunTask() override;  // on a worker
+
+ private:
+  friend class ConnectionTable;
+
+  static constexpr int64_t kNever = std::numeric_limits<int64_t>::max();
+  static constexpr int64_t kCut = -1;
+  enum class Phase : uint8_t { kIdle, kHead, kBody, kBusy, kWriting, kLingering };
+  // What the owner does once everything in out_ is with the kernel.
+  enum class After : uint8_t {
+    kContinue,  // go on with pending_, or read
+    kHandle,    // run the handler of the request that waits
+    kStream,    // ask source_ for its next part
+    kLinger,    // close so that the peer sees all of the answer
+    kClose,
+    kReset,     // close so that the peer sees that something is missing
+  };
+  enum class Step : uint8_t {
+    kParked,  // the connection belongs to somebody else now: do not touch it
+    kHandle,  // a whole request waits for its handler
+    kStream,  // source_ wants to be read
+  };
+  enum class Verdict : uint8_t { kGoOn, kFinal, kGone };
+
+  // -- deadlines
+  void Arm(Phase phase, int64_t timeout_ms);
+  // False: the deadline had passed, or Drain() began, and the table has cut the connection: reading
+  // phases for reading only, so that the peer can still be answered.
+  bool Disarm() { return deadline_ns_.exchange(kNever) != kCut; }
+  void ArmForInput();
+
+  // -- reading: each may pass the ownership on
+  void Read();
+  void OnRead(size_t bytes, bool failed);
+  void OnReadCut();
+  void Go(Step step);  // on the event loop
+  Step Advance(std::string_view input);
+  Verdict OnHead();
+
+  // -- running
+  bool TakeSlot(bool never_shed);
+  void LeaveSlot();
+  Step RunHandler();
+  Step ContinueStream();
+  bool ReadSource(std::string* part, BodySource::Step* step);
+
+  // -- answering
+  Response Shed(std::string detail);
+  // Appends to out_.
+  void Answer(Response response);
+  void AnswerError(int status, std::string detail);
+  AnswerForm FormOfAnswer() const;
+  // Ready for the next request.
+  void FinishRequest();
+  After AfterAnswer() const;
+  Step Flush(After after);
+  // Sends what it can. False: an error.
+  bool SendSome();
+  Step Proceed(After after);
+  void WriteRest(After after);
+  void OnWritten(size_t bytes, bool failed);
+
+  // -- ending
+  void Linger();
+  void Discard();
+  void Close(bool reset);
+
+  ServerCore& core_;
+  boost::asio::ip::tcp::socket socket_;
+  const int fd_;
+  const std::string remote_address_;
+  const bool refused_;
+  size_t table_index_ = 0;  // of ConnectionTable
+
+  std::atomic<int64_t> deadline_ns_{kNever};
+  std::atomic<Phase> phase_{Phase::kIdle};
+
+  RequestFramer framer_;
+  std::unique_ptr<Request> request_;  // from its head to its answer
+  const Route* route_ = nullptr;
+  std::unique_ptr<BodySource> source_;
+  std::string pending_;  // read, and not yet looked at
+  std::string out_;      // to be sent from out_sent_ on
+  size_t out_sent_ = 0;
+  int64_t out_since_ns_ = 0;  // when the first byte came into out_
+  size_t discarded_ = 0;
+  After after_ = After::kContinue;
+  bool cut_ = false;                // for reading
+  bool close_after_answer_ = false;
+  bool answered_ = false;           // before the body came, which is now skipped
+  bool continue_wanted_ = false;
+  bool has_slot_ = false;
+  bool closed_ = false;
+  std::array<char, 2048> in_;
+};
+
+// Every open connection. Thread-safe.
+class ConnectionTable {
+ public:
+  enum class Admission { kAdmitted, kTooMany, kTooManyOfAddress };
+
+  ConnectionTable(size_t max_connections, size_t max_per_address)
+      : max_connections_(max_connections), max_per_address_(max_per_address) {}
+
+  // Whether one more connection of `address` would be within the limits.
+  Admission Check(const std::string& address) const EXCLUDES(mutex_);
+  void Add(Connection* connection) EXCLUDES(mutex_);
+  // Before its descriptor is closed: from then on nobody else touches it.
+  void Remove(Connection* connection) EXCLUDES(mutex_);
+  // After its descriptor was closed.
+  void Gone() EXCLUDES(mutex_);
+  // Ends what is over its deadline.
+  void CutExpired(int64_t now_ns) EXCLUDES(mutex_);
+  // Ends, for reading, what is not within a request whose head is complete.
+  void CutIdle() EXCLUDES(mutex_);
+  // Ends everything; the number of connections that were left.
+  size_t CutAll() EXCLUDES(mutex_);
+  // False: `deadline` has passed before the table was empty.
+  bool WaitEmpty(SteadyTime deadline) EXCLUDES(mutex_);
+  size_t size() const EXCLUDES(mutex_);
+  // Connections over the limits, which are being told so.
+  size_t refused() const EXCLUDES(mutex_);
+
+ private:
+  static void Cut(Connection* connection, int64_t deadline_ns);
+
+  const size_t max_connections_;
+  const size_t max_per_address_;
+  mutable Mutex mutex_;
+  CondVar empty_;
+  size_t open_ GUARDED_BY(mutex_) = 0;
+  size_t refused_ GUARDED_BY(mutex_) = 0;
+  std::vector<Connection*> connections_ GUARDED_BY(mutex_);
+  std::unordered_map<std::string, size_t> per_address_ GUARDED_BY(mutex_);
+};
+
+int64_t NowNs();
+
+}  // namespace chatchain::http
