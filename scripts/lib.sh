@@ -13,11 +13,17 @@ cd "$repo_root"
 current_step="${0##*/}"
 main_bash_pid=$BASHPID
 
+# A subshell that failed and said why; the shell around it only passes it on.
+readonly already_told=97
+
 # A command failed that nobody took care of: say which one, once, and not again in each subshell.
 on_error() {
   local status=$1 line=$2 command=$3
-  [ "$BASHPID" = "$main_bash_pid" ] &&
+  if [ "$status" -eq "$already_told" ]; then
+    if [ "$BASHPID" = "$main_bash_pid" ]; then exit 1; fi
+  elif [ "$BASHPID" = "$main_bash_pid" ]; then
     echo "error: $current_step: failed with status $status at ${0##*/}:$line: ${command%%$'\n'*}" >&2
+  fi
   exit "$status"
 }
 trap 'on_error $? $LINENO "$BASH_COMMAND"' ERR
@@ -29,6 +35,7 @@ step() {
 
 fail() {
   echo "error: $*" >&2
+  if [ "$BASHPID" != "$main_bash_pid" ]; then exit "$already_told"; fi
   exit 1
 }
 

@@ -30,7 +30,7 @@ if [ "${#labels[@]}" -gt 0 ]; then
 fi
 
 start=$SECONDS
-scripts/build.sh "$preset"
+scripts/build.sh "$preset" || exit # it has said why
 
 step "testing build/$preset"
 # ThreadSanitizer of this compiler cannot live with much address randomisation.

@@ -20,6 +20,7 @@ using std::chrono::year;
 using std::chrono::year_month_day;
 
 constexpr int64_t kMsMax = (int64_t{1} << 48) - 1;
+constexpr int64_t kYear0_ms = -62167219200000;
 constexpr int64_t kYear9999End_ms = 253402300799999;
 constexpr int64_t kMsPerDay = 86'400'000;
 
@@ -85,7 +86,12 @@ std::optional<int64_t> ParseRfc3339(std::string_view text) {
                             day{static_cast<unsigned>(d)}};
   if (!text.empty() || !date.ok() || h > 23 || mi > 59 || s > 60) return std::nullopt;
   const int64_t days = sys_days(date).time_since_epoch().count();
-  return days * kMsPerDay + ((h * 60 + mi - offset_min) * 60 + s) * int64_t{1000} + fraction_ms;
+  const int64_t minutes = days * 24 * 60 + h * 60 + mi - offset_min;
+  // A leap second is the last of a day of UTC; it reads as the second that follows.
+  constexpr int kMinutesPerDay = 24 * 60;
+  const int64_t of_day = (minutes % kMinutesPerDay + kMinutesPerDay) % kMinutesPerDay;
+  if (s == 60 && of_day != kMinutesPerDay - 1) return std::nullopt;
+  return (minutes * 60 + s) * 1000 + fraction_ms;
 }
 
 }  // namespace
@@ -95,10 +101,10 @@ Stamp StampFromMs(int64_t unix_ms) {
 }
 
 std::string FormatTime(int64_t unix_ms) {
-  const int64_t ms = std::min(unix_ms, kYear9999End_ms);
-  const int64_t days = ms / kMsPerDay;
+  // Counted from year 0, so that division rounds down for times before 1970 as well.
+  const int64_t ms = std::clamp(unix_ms, kYear0_ms, kYear9999End_ms) - kYear0_ms;
   const auto of_day = static_cast<int>(ms % kMsPerDay);
-  const year_month_day date{sys_days(std::chrono::days(days))};
+  const year_month_day date{sys_days(std::chrono::days(ms / kMsPerDay + kYear0_ms / kMsPerDay))};
   std::array<char, 40> out;
   const int n = std::snprintf(out.data(), out.size(), "%04d-%02u-%02uT%02d:%02d:%02d.%03dZ",
                               static_cast<int>(date.year()), static_cast<unsigned>(date.month()),

@@ -20,7 +20,7 @@ inline constexpr int64_t StampMs(Stamp stamp) { return static_cast<int64_t>(stam
 // The first stamp of that millisecond; clamped to 0..2^48-1 ms.
 Stamp StampFromMs(int64_t unix_ms);
 
-// RFC 3339 UTC with milliseconds, "2026-11-21T08:15:30.123Z"; held at the year 9999.
+// RFC 3339 UTC with milliseconds, "2026-11-21T08:15:30.123Z"; held within the years 0 to 9999.
 std::string FormatTime(int64_t unix_ms);
 // RFC 3339 with any offset, or whole Unix seconds; in ms, a finer fraction rounded up.
 std::optional<int64_t> ParseTime(std::string_view text);

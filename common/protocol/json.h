@@ -15,8 +15,9 @@ namespace chatchain {
 
 using Json = nlohmann::json;
 
-// RFC 8259, and beyond what the library checks: no duplicate member names, at most 16 levels deep.
-// 400 says what and where.
+// RFC 8259, and beyond what the library checks: no duplicate member names, at most 16 levels deep, no
+// raw NUL. 400 says what and where. A number beyond a double, such as 1e999, reads as some fraction:
+// JSON, and no value of ours.
 Try<Json> ParseJson(std::string_view text);
 // The same, and the top must be an object.
 Try<Json> ParseJsonObject(std::string_view text);
@@ -25,8 +26,11 @@ Try<Json> ParseJsonObject(std::string_view text);
 void AppendJsonString(std::string* out, std::string_view text);
 
 // A message as clients send it. `extra_members` are allowed beside its own (a batch item's key and
-// stamp) and are left to the caller. Wrong types are 422, unknown members 400. `key` stays empty.
-Try<Message> MessageFromJson(const Json& json, const std::vector<std::string_view>& extra_members);
+// stamp) and are left to the caller. Wrong types are 422, unknown members 400 unless they are to be
+// ignored. `key` stays empty.
+enum class UnknownMembers { kRefuse, kIgnore };
+Try<Message> MessageFromJson(const Json& json, const std::vector<std::string_view>& extra_members,
+                             UnknownMembers unknown = UnknownMembers::kRefuse);
 
 // A message as the API shows it.
 struct ShownMessage {

@@ -14,6 +14,7 @@ inline constexpr size_t kKeyMaxBytes = 256;       // Idempotency-Key
 inline constexpr size_t kNodeIdMaxBytes = 64;
 inline constexpr size_t kClusterMaxBytes = 64;
 inline constexpr size_t kKindMaxBytes = 32;
+inline constexpr size_t kInstanceMaxBytes = 64;   // of a process, in POST /sync
 inline constexpr int64_t kTimestampMax_s = int64_t{1} << 53;  // and its negative
 
 inline constexpr size_t kMessageBodyMaxBytes = 1024 * 1024;

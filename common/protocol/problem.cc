@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "common/protocol/problem.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 namespace chatchain {
@@ -22,6 +23,17 @@ Problem Unavailable(std::string detail, int retry_after_s) {
 
 Problem MakeProblem(int status, std::string type, std::string detail) {
   return Problem{.status = status, .type = std::move(type), .detail = std::move(detail)};
+}
+
+std::string Quoted(std::string_view text) {
+  constexpr size_t kShownBytes = 64;
+  std::string out = "\"";
+  size_t cut = std::min(text.size(), kShownBytes);
+  // Not within a character.
+  while (cut < text.size() && cut > 0 && (static_cast<unsigned char>(text[cut]) & 0xc0) == 0x80) --cut;
+  out += text.substr(0, cut);
+  out += cut < text.size() ? "...\"" : "\"";
+  return out;
 }
 
 std::string_view ReasonPhrase(int status) {

@@ -36,6 +36,9 @@ Problem Invalid(std::string_view field, std::string_view reason);       // 422 w
 Problem Unavailable(std::string detail, int retry_after_s = 1);         // 503 with Retry-After
 Problem MakeProblem(int status, std::string type, std::string detail);  // any other
 
+// What a client sent, as an error may repeat it: in quotes, a long one cut.
+std::string Quoted(std::string_view text);
+
 // "Not Found" for 404; "Unknown" for codes without a phrase.
 std::string_view ReasonPhrase(int status);
 

@@ -29,6 +29,9 @@ std::optional<Problem> TakeTime(std::string_view name, const std::string& text,
 }
 
 std::optional<Problem> TakeName(std::string_view name, const std::string& text, std::string* value) {
+  if (!IsUtf8(text)) {
+    return BadRequest("the query parameter " + Quoted(name) + " must be valid UTF-8");
+  }
   if (const std::string_view rule = NameRule(text); !rule.empty()) return Invalid(name, rule);
   *value = text;
   return std::nullopt;
@@ -93,12 +96,12 @@ Try<ListQuery> ParseListQuery(const QueryParams& params) {
   for (const auto& [name, value] : params) {
     bool known = true;
     if (name != "participant" && !seen.insert(name).second) {
-      return Err(BadRequest("the query parameter \"" + name + "\" is given twice"));
+      return Err(BadRequest("the query parameter " + Quoted(name) + " is given twice"));
     }
     if (auto problem = TakeParam(name, value, &query, &known)) return Err(std::move(*problem));
     if (!known) {
-      return Err(BadRequest("unknown query parameter \"" + name +
-                            "\"; known: limit, order, cursor, sender, recipient, room, "
+      return Err(BadRequest("unknown query parameter " + Quoted(name) +
+                            "; known: limit, order, cursor, sender, recipient, room, "
                             "participant, since, until"));
     }
   }
@@ -107,8 +110,8 @@ Try<ListQuery> ParseListQuery(const QueryParams& params) {
 
 std::optional<Problem> RefuseParams(const QueryParams& params) {
   if (params.empty()) return std::nullopt;
-  return BadRequest("unknown query parameter \"" + params.front().first +
-                    "\"; this route takes none");
+  return BadRequest("unknown query parameter " + Quoted(params.front().first) +
+                    "; this route takes none");
 }
 
 int Acks::Needed(int configured_nodes) const {

@@ -58,6 +58,7 @@ struct WireRecord {
   Record record;
   std::optional<Message> message;
   std::optional<std::string> payload;
+  std::optional<MessageId> id;  // of a message that was left out: where the receiver finds its copy
 };
 
 // The chain value before seq 1.

@@ -89,6 +89,7 @@ std::optional<std::vector<EpochKey>> ForksFrom(const Json& object) {
 
 void TakeLiveEpoch(const Json& object, std::string* instance, std::optional<Epoch>* epoch) {
   *instance = StringMember(object, "instance").value_or("");
+  if (instance->size() > limits::kInstanceMaxBytes) instance->clear();
   *epoch = ParseHexU64(StringMember(object, "epoch").value_or(""));
 }
 
@@ -111,11 +112,12 @@ std::optional<WireRecord> WireRecordFrom(const Json& json) {
   record.stamp = *stamp;
   if (const Json* message = Member(json, "message")) {
     static const std::vector<std::string_view> kKeyMember = {"key"};
-    auto parsed = MessageFromJson(*message, kKeyMember);
+    auto parsed = MessageFromJson(*message, kKeyMember, UnknownMembers::kIgnore);
     if (!parsed) return std::nullopt;
     parsed->key = StringMember(*message, "key").value_or("");
     wire.message = std::move(*parsed);
   }
+  if (const auto id = StringMember(json, "id")) wire.id = MessageId::Parse(*id);
   if (Member(json, "payload") != nullptr) {
     wire.payload = Base64Decode(StringMember(json, "payload").value_or("="));
     if (!wire.payload || wire.payload->size() > limits::kPayloadMaxBytes) return std::nullopt;
@@ -220,6 +222,7 @@ void AppendWireRecord(std::string* out, const WireRecord& wire) {
     AppendJsonString(out, wire.message->key);
     out->push_back('}');
   }
+  if (wire.id) out->append(",\"id\":\"" + wire.id->Text() + "\"");
   if (wire.payload) out->append(",\"payload\":\"" + Base64Encode(*wire.payload) + "\"");
   out->push_back('}');
 }
@@ -243,11 +246,12 @@ std::string EncodeSyncAnswer(const SyncAnswer& answer, std::string_view records_
 }
 
 Result<SyncAnswer, std::string> DecodeSyncAnswer(std::string_view text) {
-  const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
   const auto bad = [](std::string_view what) {
     return Err("the answer to /sync has no valid " + std::string(what));
   };
-  if (!json.is_object()) return bad("JSON object");
+  const auto parsed = ParseJsonObject(text);
+  if (!parsed) return bad("JSON object: " + parsed.error().detail);
+  const Json& json = *parsed;
   SyncAnswer answer;
   if (IntMember(json, "v") != 1) return bad("\"v\"");
   answer.node = StringMember(json, "node").value_or("");
@@ -266,7 +270,10 @@ Result<SyncAnswer, std::string> DecodeSyncAnswer(std::string_view text) {
   answer.more = more != nullptr && more->is_boolean() && more->get<bool>();
   TakeLiveEpoch(json, &answer.instance, &answer.epoch);
   const Json* records = Member(json, "records");
-  if (records == nullptr || !records->is_array()) return bad("\"records\"");
+  if (records == nullptr || !records->is_array() ||
+      records->size() > limits::kSyncPageMaxRecords) {
+    return bad("\"records\"");
+  }
   answer.records.reserve(records->size());
   for (const Json& entry : *records) {
     auto wire = WireRecordFrom(entry);

@@ -60,8 +60,9 @@ bool TakeVector(ByteReader* in, TokenVector* vector) {
     for (uint64_t i = 0; i < epochs; ++i) {
       EpochKey key{std::string(origin), 0};
       Mark mark;
+      // Anyone can make a token: no seq in it may wrap where a database holds 63 bits.
       if (!in->TakeU64(&key.epoch) || !in->TakeVarint(&mark.seq) || mark.seq == 0 ||
-          !in->TakeU64(&mark.chain_prefix)) {
+          mark.seq > INT64_MAX || !in->TakeU64(&mark.chain_prefix)) {
         return false;
       }
       if (!vector->empty() && vector->rbegin()->first >= key) return false;

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: MIT
+#include "node/service/service.h"
+
+#include <algorithm>
+
+namespace chatchain {
+
+namespace {
+
+// An answer that says "not in time" must itself be in time.
+constexpr auto kAnswerMargin = std::chrono::milliseconds(50);
+
+// What of `vector` this state holds: positions further on are lowered to ours.
+TokenVector Within(const TokenVector& vector, const LogState& state) {
+  TokenVector within;
+  for (const auto& [key, mark] : vector) {
+    const auto it = state.epochs.find(key);
+    if (it == state.epochs.end() || it->second.head.seq == 0) continue;
+    const Position& head = it->second.head;
+    within[key] = mark.seq <= head.seq ? mark : Mark{head.seq, head.chain.Prefix64()};
+  }
+  return within;
+}
+
+}  // namespace
+
+Problem WriteProblem(const WriteError& error) {
+  Problem problem = Unavailable(error.detail);
+  switch (error.kind) {
+    case WriteError::Kind::kDiskFull: problem.type = "disk-full"; break;
+    case WriteError::Kind::kFailed: problem.type = "read-only"; break;
+    case WriteError::Kind::kOverloaded: problem.type = "overloaded"; break;
+    case WriteError::Kind::kExpired:
+    case WriteError::Kind::kUnknown: problem.type = "timeout"; break;
+    case WriteError::Kind::kStopping: problem.type = "draining"; break;
+  }
+  return problem;
+}
+
+std::vector<Try<Sent>> Service::Send(std::vector<AppendItem> items, int copies_needed,
+                                     SteadyTime deadline) {
+  std::vector<Try<Sent>> results;
+  results.reserve(items.size());
+  const auto shared = std::make_shared<const std::vector<AppendItem>>(std::move(items));
+  const auto appended = storage_.Append(shared, deadline);
+  if (!appended) {
+    for (size_t i = 0; i < shared->size(); ++i) results.push_back(Err(WriteProblem(appended.error())));
+    return results;
+  }
+  for (size_t i = 0; i < shared->size(); ++i) {
+    const ValidMessage& message = (*shared)[i].message;
+    const Appended& outcome = (*appended)[i];
+    if (outcome.kind == Appended::Kind::kKeyReused) {
+      Problem problem = MakeProblem(422, "key-reused",
+                                    "Idempotency-Key: this sender has used it for another message");
+      problem.errors.push_back({"key", "was used by this sender for another message"});
+      results.push_back(Err(std::move(problem)));
+      continue;
+    }
+    Sent sent;
+    sent.kind = outcome.kind == Appended::Kind::kKnown ? Sent::Kind::kReplayed : Sent::Kind::kCreated;
+    sent.shown = {message.id(), message.message(), outcome.stamp};
+    if (copies_needed > 0) {
+      sent.copies = WaitForCopies(outcome.message_ref, copies_needed, deadline - kAnswerMargin);
+      if (sent.copies < copies_needed) sent.kind = Sent::Kind::kNotEnoughCopies;
+    }
+    results.push_back(std::move(sent));
+  }
+  return results;
+}
+
+int Service::WaitForCopies(int64_t message_ref, int needed, SteadyTime deadline) {
+  while (true) {
+    const uint64_t version = copies_.version();
+    const auto positions = storage_.PositionsOf(message_ref);
+    const int count = positions ? copies_.Count(*positions) : 1;
+    if (count >= needed || !copies_.WaitForChange(version, deadline)) return count;
+  }
+}
+
+SessionAnswer Service::CurrentSession(const SessionRequest& session) const {
+  SessionAnswer answer;
+  answer.token = ToTokenVector(storage_.State()->heads);
+  if (session.token) Join(&answer.token, *session.token);
+  return answer;
+}
+
+Try<SessionAnswer> Service::EnterSession(const SessionRequest& session, const TokenVector* also,
+                                         SteadyTime deadline) {
+  TokenVector wanted = session.token.value_or(TokenVector{});
+  if (also != nullptr) Join(&wanted, *also);
+  SessionAnswer answer;
+  if (wanted.empty()) return answer;
+  const CatchUp::Outcome outcome = catch_up_.Reach(wanted, deadline - kAnswerMargin);
+  if (outcome.behind && session.strict) {
+    return Err(MakeProblem(412, "stale",
+                           "ChatChain-Session: this node does not hold all that the token covers, and "
+                           "ChatChain-Consistency asks for nothing older"));
+  }
+  answer.stale = outcome.behind;
+  answer.lost = !outcome.lost.empty();
+  answer.token = session.token.value_or(TokenVector{});
+  for (const EpochKey& key : outcome.lost) answer.token.erase(key);
+  return answer;
+}
+
+Try<HistoryAnswer> Service::History(const ListQuery& query, const std::optional<Cursor>& cursor,
+                                    size_t limit, const SessionRequest& session,
+                                    SteadyTime deadline) {
+  auto entered = EnterSession(session, cursor ? &cursor->covers : nullptr, deadline);
+  if (!entered) return Err(std::move(entered.error()));
+  const LogStatePtr state = storage_.State();
+
+  HistoryQuery history;
+  history.filter = &query.filter;
+  history.descending = query.descending;
+  history.limit = limit;
+  TokenVector covers = ToTokenVector(state->heads);
+  HistoryAnswer answer;
+  answer.session = std::move(*entered);
+  Join(&answer.session.token, covers);
+  if (cursor) {
+    // What this node cannot give must not count as given: the feed behind the last page brings it.
+    covers = Within(cursor->covers, *state);
+    history.after = cursor->after;
+    history.covers = &covers;
+  }
+  auto page = storage_.ReadHistory(history, *state);
+  if (!page) return Err(std::move(page.error()));
+  answer.page = std::move(*page);
+  if (answer.page.more) {
+    answer.next = Cursor{std::move(covers), answer.page.items.back().place, query.Hash()};
+  } else {
+    answer.after = std::move(covers);
+  }
+  return answer;
+}
+
+Try<HistoryPage> Service::MoreHistory(const ListQuery& query, const Cursor& cursor, size_t limit) {
+  HistoryQuery history;
+  history.filter = &query.filter;
+  history.descending = query.descending;
+  history.after = cursor.after;
+  history.limit = limit;
+  history.covers = &cursor.covers;
+  return storage_.ReadHistory(history, *storage_.State());
+}
+
+Try<Service::Found> Service::Find(const MessageId& id, const SessionRequest& session,
+                                  SteadyTime deadline) {
+  auto entered = EnterSession(session, nullptr, deadline);
+  if (!entered) return Err(std::move(entered.error()));
+  Found found;
+  found.session = std::move(*entered);
+  // The token first: what is read afterwards is at least as new.
+  Join(&found.session.token, ToTokenVector(storage_.State()->heads));
+  auto shown = storage_.Find(id);
+  if (!shown) return Err(std::move(shown.error()));
+  found.shown = std::move(*shown);
+  return found;
+}
+
+}  // namespace chatchain

@@ -1,0 +1,507 @@
+// SPDX-License-Identifier: MIT
+#include "node/store/log.h"
+
+#include <algorithm>
+#include <cassert>
+#include <limits>
+#include <set>
+
+#include "common/util/log.h"
+#include "node/store/schema.h"
+
+namespace chatchain {
+
+namespace {
+
+void BindOptionalText(Statement* statement, int index, const std::string& text) {
+  if (text.empty()) {
+    statement->BindNull(index);
+  } else {
+    statement->BindText(index, text);
+  }
+}
+
+int64_t MaxOf(const Database& db, const char* sql) {
+  Statement statement(db, sql);
+  statement.Step();
+  return statement.Int(0);
+}
+
+}  // namespace
+
+Message MessageFromRow(const Statement& row, int column) {
+  Message message;
+  message.sender = row.Text(column);
+  message.recipient = row.Text(column + 1);
+  message.room = row.Text(column + 2);
+  message.text = row.Text(column + 3);
+  if (!row.IsNull(column + 4)) message.timestamp = row.Int(column + 4);
+  message.key = row.Text(column + 5);
+  return message;
+}
+
+Log::Log(Database& db, Options options, Hlc& clock, Random& random)
+    : db_(db),
+      options_(std::move(options)),
+      clock_(clock),
+      random_(random),
+      find_by_id_(db, "SELECT ref, stamp FROM messages WHERE id=?"),
+      find_by_key_(db, "SELECT 1 FROM messages WHERE key=? AND sender=? LIMIT 1"),
+      insert_message_(db,
+                      "INSERT INTO messages(ref, id, sender, recipient, room, text, timestamp, key, "
+                      "stamp) VALUES (?,?,?,?,?,?,?,?,?)"),
+      insert_record_(db,
+                     "INSERT INTO records(arrival, epoch, seq, stamp, message, kind, payload, chain) "
+                     "VALUES (?,?,?,?,?,?,?,?)"),
+      insert_place_(db, "INSERT OR IGNORE INTO places(stamp, id, message) VALUES (?,?,?)"),
+      lower_stamp_(db, "UPDATE messages SET stamp=?, moved=1 WHERE ref=?"),
+      mark_moved_(db, "UPDATE messages SET moved=1 WHERE ref=? AND moved=0"),
+      insert_epoch_(db, "INSERT INTO epochs(ref, origin, epoch, seq, chain, frozen) VALUES (?,?,?,?,?,?)"),
+      update_epoch_(db, "UPDATE epochs SET seq=?, chain=?, frozen=? WHERE ref=?"),
+      read_message_(db,
+                    "SELECT id, stamp, sender, recipient, room, text, timestamp, key FROM messages "
+                    "WHERE ref=?") {
+  last_message_ref_ = MaxOf(db_, "SELECT coalesce(max(ref), 0) FROM messages");
+  last_arrival_ = MaxOf(db_, "SELECT coalesce(max(arrival), 0) FROM records");
+  messages_ = MaxOf(db_, "SELECT count(*) FROM messages");
+  LoadEpochs();
+}
+
+void Log::LoadEpochs() {
+  Statement select(db_, "SELECT ref, origin, epoch, seq, chain, frozen FROM epochs");
+  while (select.Step()) {
+    const EpochKey key{std::string(select.Text(1)), static_cast<Epoch>(select.Int(2))};
+    EpochState state;
+    state.ref = select.Int(0);
+    state.head.seq = static_cast<Seq>(select.Int(3));
+    if (!Hash::FromBytes(select.Blob(4), &state.head.chain)) state.head = {};
+    state.frozen = select.Int(5) != 0;
+    CheckHead(key, &state);
+    last_epoch_ref_ = std::max(last_epoch_ref_, state.ref);
+    if (key.origin == options_.node_id) NoteCounter(static_cast<uint32_t>(key.epoch >> 32));
+    epochs_.emplace(key, state);
+  }
+}
+
+// A head is written in the transaction of its records, so the two can only differ by damage: the records
+// are what counts then, each of which is checked again when it is read.
+void Log::CheckHead(const EpochKey& key, EpochState* state) {
+  Statement last(db_, "SELECT seq, chain FROM records WHERE epoch=? ORDER BY seq DESC LIMIT 1");
+  last.Bind(1, state->ref);
+  Position found{0, ChainSeed(options_.cluster, key)};
+  if (last.Step()) {
+    found.seq = static_cast<Seq>(last.Int(0));
+    Hash::FromBytes(last.Blob(1), &found.chain);
+  }
+  if (found == state->head) return;
+  if (state->head.seq != 0 || found.seq != 0) {
+    spdlog::error("the head of {} says {}, its records end at {}: the records count", ToText(key),
+                  state->head.seq, found.seq);
+  }
+  state->head = found;
+}
+
+void Log::Begin() {
+  db_.Execute("BEGIN IMMEDIATE");
+  undo_.clear();
+  undo_live_ = live_;
+  undo_message_ref_ = last_message_ref_;
+  undo_arrival_ = last_arrival_;
+  undo_messages_ = messages_;
+}
+
+void Log::Commit() {
+  WriteTouched();
+  db_.Execute("COMMIT");
+  if (!undo_.empty() || undo_live_ != live_) ++version_;
+}
+
+void Log::Rollback() {
+  // SQLite has rolled back by itself after some errors.
+  if (sqlite3_get_autocommit(db_.handle()) == 0) db_.Execute("ROLLBACK");
+  for (auto it = undo_.rbegin(); it != undo_.rend(); ++it) {
+    if (it->second) {
+      epochs_[it->first] = *it->second;
+    } else {
+      epochs_.erase(it->first);
+    }
+  }
+  live_ = undo_live_;
+  last_message_ref_ = undo_message_ref_;
+  last_arrival_ = undo_arrival_;
+  messages_ = undo_messages_;
+}
+
+LogState::EpochState& Log::Touch(const EpochKey& key) {
+  const auto it = epochs_.find(key);
+  const bool touched = std::any_of(undo_.begin(), undo_.end(),
+                                   [&](const auto& entry) { return entry.first == key; });
+  if (it != epochs_.end()) {
+    if (!touched) undo_.emplace_back(key, it->second);
+    return it->second;
+  }
+  undo_.emplace_back(key, std::nullopt);
+  EpochState state;
+  state.ref = ++last_epoch_ref_;
+  state.head.chain = ChainSeed(options_.cluster, key);
+  insert_epoch_.Bind(1, state.ref).BindText(2, key.origin).Bind(3, static_cast<int64_t>(key.epoch));
+  insert_epoch_.Bind(4, 0).BindBlob(5, state.head.chain.view()).Bind(6, 0).Run();
+  return epochs_.emplace(key, state).first->second;
+}
+
+void Log::WriteTouched() {
+  for (const auto& [key, before] : undo_) {
+    const EpochState& state = epochs_.at(key);
+    if (before == state) continue;
+    update_epoch_.Bind(1, static_cast<int64_t>(state.head.seq)).BindBlob(2, state.head.chain.view());
+    update_epoch_.Bind(3, state.frozen ? 1 : 0).Bind(4, state.ref).Run();
+  }
+}
+
+const EpochKey& Log::LiveEpoch() {
+  if (!live_) {
+    // The random half keeps two copies of one disk apart, which know the same counter.
+    const uint64_t counter = std::min<uint64_t>(uint64_t{highest_counter_} + 1,
+                                                std::numeric_limits<uint32_t>::max());
+    EpochKey key{options_.node_id, (counter << 32) | (random_.Next() >> 32)};
+    while (epochs_.count(key) > 0) key.epoch = (counter << 32) | (random_.Next() >> 32);
+    NoteCounter(static_cast<uint32_t>(counter));
+    Touch(key);
+    live_ = std::move(key);
+  }
+  return *live_;
+}
+
+void Log::AbandonLiveEpoch() {
+  if (!live_) return;
+  spdlog::error("another process writes our epoch {}: node id {} runs twice; a new epoch begins. "
+                "Give each node an id of its own",
+                ToText(*live_), options_.node_id);
+  live_.reset();
+  id_runs_twice_ = true;
+}
+
+void Log::NoteCounter(uint32_t counter) { highest_counter_ = std::max(highest_counter_, counter); }
+
+std::optional<Log::StoredMessage> Log::Find(const MessageId& id) {
+  ScopedReset reset(find_by_id_);
+  find_by_id_.BindBlob(1, id.view());
+  if (!find_by_id_.Step()) return std::nullopt;
+  return StoredMessage{find_by_id_.Int(0), StampFromSql(find_by_id_.Int(1))};
+}
+
+int64_t Log::InsertMessage(const ValidMessage& valid, Stamp stamp) {
+  const Message& message = valid.message();
+  Statement& insert = insert_message_;
+  insert.Bind(1, ++last_message_ref_).BindBlob(2, valid.id().view()).BindText(3, message.sender);
+  BindOptionalText(&insert, 4, message.recipient);
+  BindOptionalText(&insert, 5, message.room);
+  insert.BindText(6, message.text);
+  if (message.timestamp) {
+    insert.Bind(7, *message.timestamp);
+  } else {
+    insert.BindNull(7);
+  }
+  insert.BindText(8, message.key).Bind(9, SqlStamp(stamp)).Run();
+  ++messages_;
+  return last_message_ref_;
+}
+
+void Log::AddStamp(const StoredMessage& message, const MessageId& id, Stamp stamp) {
+  if (stamp == message.stamp) return;
+  insert_place_.Bind(1, SqlStamp(std::max(stamp, message.stamp))).BindBlob(2, id.view());
+  insert_place_.Bind(3, message.ref).Run();
+  if (stamp < message.stamp) {
+    lower_stamp_.Bind(1, SqlStamp(stamp)).Bind(2, message.ref).Run();
+  } else {
+    mark_moved_.Bind(1, message.ref).Run();
+  }
+}
+
+void Log::InsertRecord(int64_t epoch_ref, const Record& record, std::optional<int64_t> message_ref,
+                       const std::optional<std::string>& payload) {
+  Statement& insert = insert_record_;
+  insert.Bind(1, ++last_arrival_).Bind(2, epoch_ref).Bind(3, static_cast<int64_t>(record.seq));
+  insert.Bind(4, SqlStamp(record.stamp));
+  if (message_ref) {
+    insert.Bind(5, *message_ref).BindNull(6).BindNull(7);
+  } else {
+    insert.BindNull(5).BindText(6, record.kind).BindBlob(7, *payload);
+  }
+  insert.BindBlob(8, record.chain.view()).Run();
+}
+
+void Log::AppendOwn(const Hash& digest, Stamp stamp, int64_t message_ref) {
+  const EpochKey key = LiveEpoch();
+  EpochState& state = Touch(key);
+  Record record;
+  record.epoch = key;
+  record.seq = state.head.seq + 1;
+  record.stamp = stamp;
+  record.digest = digest;
+  record.chain = NextChain(state.head.chain, record);
+  InsertRecord(state.ref, record, message_ref, std::nullopt);
+  state.head = {record.seq, record.chain};
+}
+
+Appended Log::Append(const ValidMessage& message, std::optional<Stamp> given) {
+  if (const auto known = Find(message.id())) {
+    return {Appended::Kind::kKnown, known->stamp, known->ref};
+  }
+  {
+    ScopedReset reset(find_by_key_);
+    find_by_key_.BindText(1, message.message().key).BindText(2, message.message().sender);
+    if (find_by_key_.Step()) return {Appended::Kind::kKeyReused, 0, 0};
+  }
+  const Stamp stamp = clock_.Accept(given);
+  const int64_t ref = InsertMessage(message, stamp);
+  AppendOwn(message.digest(), stamp, ref);
+  return {Appended::Kind::kNew, stamp, ref};
+}
+
+std::optional<Log::StoredMessage> Log::FindByDigest(const VerifiedRecord& verified) {
+  const std::string_view digest_part = verified.record.digest.view().substr(0, 16);
+  std::optional<StoredMessage> found;
+  if (verified.id) {
+    found = Find(*verified.id);
+  } else {
+    // A peer that does not say the id: rare, and the index holds nothing but ids.
+    Statement scan(db_, "SELECT ref, stamp FROM messages WHERE substr(id, 7)=? LIMIT 1");
+    scan.BindBlob(1, digest_part);
+    if (scan.Step()) found = StoredMessage{scan.Int(0), StampFromSql(scan.Int(1))};
+  }
+  if (!found) return std::nullopt;
+  MessageId id;
+  Stamp stamp = 0;
+  const auto message = ReadMessage(found->ref, &id, &stamp);
+  if (!message || Sha256(CanonicalBytes(*message)) != verified.record.digest) return std::nullopt;
+  return found;
+}
+
+Applied Log::Apply(const VerifiedRun& run) {
+  Applied applied;
+  const auto known = epochs_.find(run.epoch);
+  if (known != epochs_.end() && known->second.frozen) return applied;
+  if (live_ == run.epoch) AbandonLiveEpoch();
+
+  // Another peer may have brought a part of the run in the meantime: go on behind it.
+  const Position head = known != epochs_.end() ? known->second.head
+                                               : Position{0, ChainSeed(options_.cluster, run.epoch)};
+  if (head.seq < run.base.seq) {
+    applied.stopped = true;
+    return applied;
+  }
+  const size_t skip = head.seq - run.base.seq;
+  if (skip > run.records.size()) return applied;
+  const Hash& meets = skip == 0 ? run.base.chain : run.records[skip - 1].record.chain;
+  if (meets != head.chain) {
+    applied.forked.push_back({run.epoch, head.seq});
+    return applied;
+  }
+  if (skip == run.records.size()) return applied;
+
+  const int64_t epoch_ref = Touch(run.epoch).ref;
+  Position last = head;
+  for (auto it = run.records.begin() + static_cast<std::ptrdiff_t>(skip); it != run.records.end();
+       ++it) {
+    const Record& record = it->record;
+    std::optional<int64_t> message_ref;
+    if (it->message) {
+      const MessageId& id = it->message->id();
+      if (const auto stored = Find(id)) {
+        message_ref = stored->ref;
+        AddStamp(*stored, id, record.stamp);
+      } else {
+        message_ref = InsertMessage(*it->message, record.stamp);
+      }
+    } else if (!it->payload) {
+      const auto stored = FindByDigest(*it);
+      if (!stored) {
+        spdlog::error("{} at {}: the peer left out a message that is not here", ToText(run.epoch),
+                      record.seq);
+        applied.stopped = true;
+        break;
+      }
+      message_ref = stored->ref;
+      MessageId id;
+      Stamp stamp = 0;
+      ReadMessage(stored->ref, &id, &stamp);
+      AddStamp(*stored, id, record.stamp);
+    }
+    InsertRecord(epoch_ref, record, message_ref, it->payload);
+    clock_.Observe(record.stamp);
+    last = {record.seq, record.chain};
+    ++applied.records;
+  }
+  Touch(run.epoch).head = last;
+  return applied;
+}
+
+std::optional<Message> Log::ReadMessage(int64_t ref, MessageId* id, Stamp* stamp) {
+  ScopedReset reset(read_message_);
+  read_message_.Bind(1, ref);
+  if (!read_message_.Step() || !MessageId::FromBytes(read_message_.Blob(0), id)) return std::nullopt;
+  *stamp = StampFromSql(read_message_.Int(1));
+  return MessageFromRow(read_message_, 2);
+}
+
+// Records of messages in the list that no unfrozen epoch of any log has any more are announced in ours,
+// under the stamp that they have.
+void Log::AnnounceUncovered(const std::vector<int64_t>& message_refs) {
+  Statement covered(db_,
+                    "SELECT 1 FROM records r JOIN epochs e ON e.ref=r.epoch WHERE r.message=? AND "
+                    "e.frozen=0 LIMIT 1");
+  for (const int64_t ref : message_refs) {
+    {
+      ScopedReset reset(covered);
+      covered.Bind(1, ref);
+      if (covered.Step()) continue;
+    }
+    MessageId id;
+    Stamp stamp = 0;
+    const auto message = ReadMessage(ref, &id, &stamp);
+    if (!message) continue;
+    const auto valid = Validate(*message);
+    if (!valid || valid->id() != id) continue;  // damaged: found again, and named, when it is read
+    AppendOwn(valid->digest(), stamp, ref);
+  }
+}
+
+bool Log::RecordIsSound(const EpochKey& key, Seq seq, int64_t* damaged_message) {
+  *damaged_message = 0;
+  Statement select(db_,
+                   "SELECT seq, stamp, message, kind, payload, chain FROM records WHERE epoch=? AND "
+                   "seq BETWEEN ? AND ? ORDER BY seq");
+  select.Bind(1, epochs_.at(key).ref).Bind(2, static_cast<int64_t>(seq) - 1);
+  select.Bind(3, static_cast<int64_t>(seq));
+  Hash previous = ChainSeed(options_.cluster, key);
+  while (select.Step()) {
+    Hash chain;
+    if (!Hash::FromBytes(select.Blob(5), &chain)) return false;
+    if (static_cast<Seq>(select.Int(0)) < seq) {
+      previous = chain;
+      continue;
+    }
+    Record record;
+    record.epoch = key;
+    record.seq = seq;
+    record.stamp = StampFromSql(select.Int(1));
+    if (select.IsNull(2)) {
+      record.kind = select.Text(3);
+      record.digest = Sha256(select.Blob(4));
+    } else {
+      MessageId id;
+      Stamp stamp = 0;
+      const auto message = ReadMessage(select.Int(2), &id, &stamp);
+      const auto valid = message ? Validate(*message)
+                                 : Result<ValidMessage, std::vector<FieldError>>(
+                                       Err(std::vector<FieldError>{}));
+      if (!valid || valid->id() != id) {
+        *damaged_message = select.Int(2);
+        return false;
+      }
+      record.digest = valid->digest();
+    }
+    return NextChain(previous, record) == chain;
+  }
+  return false;
+}
+
+void Log::Repair(const CorruptRecord& corrupt) {
+  const auto it = epochs_.find(corrupt.epoch);
+  if (it == epochs_.end() || corrupt.seq == 0 || corrupt.seq > it->second.head.seq) return;
+  int64_t damaged_message = 0;
+  if (RecordIsSound(corrupt.epoch, corrupt.seq, &damaged_message)) return;  // repaired meanwhile
+
+  // A damaged body takes every record of that message with it.
+  std::vector<std::pair<EpochKey, Seq>> positions = {{corrupt.epoch, corrupt.seq}};
+  if (damaged_message != 0) {
+    std::map<int64_t, EpochKey> by_ref;
+    for (const auto& [key, state] : epochs_) by_ref[state.ref] = key;
+    Statement select(db_, "SELECT epoch, min(seq) FROM records WHERE message=? GROUP BY epoch");
+    select.Bind(1, damaged_message);
+    while (select.Step()) {
+      positions.emplace_back(by_ref.at(select.Int(0)), static_cast<Seq>(select.Int(1)));
+    }
+  }
+
+  std::vector<int64_t> uncovered;
+  for (const auto& [key, seq] : positions) {
+    if (live_ == key) live_.reset();
+    EpochState& state = Touch(key);
+    if (state.head.seq < seq) continue;
+    spdlog::error("the record {} at {} is damaged on disk: its head goes back to {} and it is "
+                  "fetched again from a peer",
+                  ToText(key), seq, seq - 1);
+    Statement above(db_, "SELECT DISTINCT message FROM records WHERE epoch=? AND seq>=? AND message "
+                         "IS NOT NULL ORDER BY seq");
+    above.Bind(1, state.ref).Bind(2, static_cast<int64_t>(seq));
+    while (above.Step()) uncovered.push_back(above.Int(0));
+    Statement remove(db_, "DELETE FROM records WHERE epoch=? AND seq>=?");
+    remove.Bind(1, state.ref).Bind(2, static_cast<int64_t>(seq)).Run();
+    state.head = {0, ChainSeed(options_.cluster, key)};
+    Statement last(db_, "SELECT seq, chain FROM records WHERE epoch=? ORDER BY seq DESC LIMIT 1");
+    last.Bind(1, state.ref);
+    if (last.Step()) {
+      state.head.seq = static_cast<Seq>(last.Int(0));
+      Hash::FromBytes(last.Blob(1), &state.head.chain);
+    }
+    ++repaired_records_;
+  }
+  if (damaged_message != 0) {
+    Statement places(db_, "DELETE FROM places WHERE message=?");
+    places.Bind(1, damaged_message).Run();
+    Statement remove(db_, "DELETE FROM messages WHERE ref=?");
+    remove.Bind(1, damaged_message).Run();
+    --messages_;
+    std::erase(uncovered, damaged_message);
+  }
+  AnnounceUncovered(uncovered);
+}
+
+void Log::Freeze(const Fork& fork) {
+  const auto it = epochs_.find(fork.epoch);
+  if (it == epochs_.end() || it->second.frozen) return;
+  int64_t damaged_message = 0;
+  if (fork.seen_at != 0 && fork.seen_at <= it->second.head.seq &&
+      !RecordIsSound(fork.epoch, fork.seen_at, &damaged_message)) {
+    Repair({fork.epoch, fork.seen_at});
+    return;
+  }
+  spdlog::error("the epoch {} is forked{}: it is frozen, its messages are announced anew",
+                ToText(fork.epoch),
+                fork.seen_at == 0 ? std::string(" (a peer says)")
+                                  : " at or before " + std::to_string(fork.seen_at));
+  if (live_ == fork.epoch) AbandonLiveEpoch();
+  EpochState& state = Touch(fork.epoch);
+  state.frozen = true;
+  // AnnounceUncovered reads the flag from the table.
+  update_epoch_.Bind(1, static_cast<int64_t>(state.head.seq)).BindBlob(2, state.head.chain.view());
+  update_epoch_.Bind(3, 1).Bind(4, state.ref).Run();
+  std::vector<int64_t> refs;
+  Statement all(db_, "SELECT DISTINCT message FROM records WHERE epoch=? AND message IS NOT NULL "
+                     "ORDER BY seq");
+  all.Bind(1, state.ref);
+  while (all.Step()) refs.push_back(all.Int(0));
+  AnnounceUncovered(refs);
+}
+
+LogStatePtr Log::Snapshot() {
+  auto state = std::make_shared<LogState>();
+  state->epochs = epochs_;
+  for (const auto& [key, epoch] : epochs_) {
+    if (epoch.frozen) {
+      state->forks.push_back(key);
+    } else if (epoch.head.seq > 0) {
+      state->heads.emplace_hint(state->heads.end(), key, epoch.head);
+    }
+  }
+  state->live = live_;
+  state->id_runs_twice = id_runs_twice_;
+  state->last_message_ref = last_message_ref_;
+  state->messages = messages_;
+  state->version = version_;
+  return state;
+}
+
+}  // namespace chatchain

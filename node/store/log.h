@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: MIT
+// The write side of the store: the replicated log and the message table, changed in transactions.
+// Knows no threads and no queue; see writer.h. All calls belong to one thread. Failures of the database
+// are thrown as SqliteError; the transaction must then be rolled back.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "common/protocol/hlc.h"
+#include "common/protocol/json.h"
+#include "common/protocol/record.h"
+#include "common/util/random.h"
+#include "node/service/storage.h"
+#include "node/store/sqlite.h"
+#include "node/sync/log_reader.h"
+#include "node/sync/verify.h"
+
+namespace chatchain {
+
+struct Applied {
+  size_t records = 0;
+  bool stopped = false;  // not the whole run could be taken; a later round brings the rest
+  std::vector<Fork> forked;
+};
+
+class Log {
+ public:
+  struct Options {
+    std::string cluster;
+    std::string node_id;
+  };
+
+  // Reads the heads and mends what a crash of ours cannot have left, but a flipped bit can.
+  // `db`, `clock` and `random` must outlive it.
+  Log(Database& db, Options options, Hlc& clock, Random& random);
+
+  void Begin();
+  void Commit();    // durable when it returns
+  void Rollback();  // as if nothing since Begin() had been called
+
+  // REQUIRES, all below: between Begin() and Commit().
+
+  // Stores a message in our own log, unless it is known.
+  Appended Append(const ValidMessage& message, std::optional<Stamp> given);
+
+  // Takes what continues the heads here; a run whose base differs is a fork.
+  Applied Apply(const VerifiedRun& run);
+
+  // Freezes an epoch of which two branches exist and announces its messages anew where nothing else
+  // vouches for them. Does nothing when it is frozen already. A difference that our own damage explains
+  // is repaired instead.
+  void Freeze(const Fork& fork);
+
+  // Lowers every head that vouches for the damaged record, so that it is pulled again; announces intact
+  // messages that this uncovers.
+  void Repair(const CorruptRecord& corrupt);
+
+  // The next append begins a new epoch: another process writes the live one.
+  void AbandonLiveEpoch();
+  void NoteTwin() { id_runs_twice_ = true; }
+
+  // The counter of the next epoch will be above this.
+  void NoteCounter(uint32_t counter);
+
+  // REQUIRES: outside of a transaction.
+  LogStatePtr Snapshot();
+
+  uint64_t repaired_records() const { return repaired_records_; }
+
+ private:
+  using EpochState = LogState::EpochState;
+
+  struct StoredMessage {
+    int64_t ref = 0;
+    Stamp stamp = 0;
+  };
+
+  void LoadEpochs();
+  void CheckHead(const EpochKey& key, EpochState* state);
+  EpochState& Touch(const EpochKey& key);  // creates; remembers the state for Rollback()
+  void WriteTouched();
+  const EpochKey& LiveEpoch();             // begins one where there is none
+
+  std::optional<StoredMessage> Find(const MessageId& id);
+  std::optional<StoredMessage> FindByDigest(const VerifiedRecord& record);
+  int64_t InsertMessage(const ValidMessage& message, Stamp stamp);
+  void AddStamp(const StoredMessage& message, const MessageId& id, Stamp stamp);
+  void InsertRecord(int64_t epoch_ref, const Record& record, std::optional<int64_t> message_ref,
+                    const std::optional<std::string>& payload);
+  void AppendOwn(const Hash& digest, Stamp stamp, int64_t message_ref);
+  void AnnounceUncovered(const std::vector<int64_t>& message_refs);
+  bool RecordIsSound(const EpochKey& key, Seq seq, int64_t* damaged_message);
+  std::optional<Message> ReadMessage(int64_t ref, MessageId* id, Stamp* stamp);
+
+  Database& db_;
+  const Options options_;
+  Hlc& clock_;
+  Random& random_;
+
+  std::map<EpochKey, EpochState> epochs_;
+  std::optional<EpochKey> live_;
+  std::vector<std::pair<EpochKey, std::optional<EpochState>>> undo_;  // first touch first
+  std::optional<EpochKey> undo_live_;
+  uint32_t highest_counter_ = 0;
+  int64_t last_epoch_ref_ = 0;
+  int64_t last_message_ref_ = 0;
+  int64_t last_arrival_ = 0;
+  int64_t messages_ = 0;
+  int64_t undo_message_ref_ = 0;
+  int64_t undo_arrival_ = 0;
+  int64_t undo_messages_ = 0;
+  bool id_runs_twice_ = false;
+  uint64_t version_ = 0;
+  uint64_t repaired_records_ = 0;
+
+  Statement find_by_id_;
+  Statement find_by_key_;
+  Statement insert_message_;
+  Statement insert_record_;
+  Statement insert_place_;
+  Statement lower_stamp_;
+  Statement mark_moved_;
+  Statement insert_epoch_;
+  Statement update_epoch_;
+  Statement read_message_;
+};
+
+// Reads `ref`'s columns as `sender, recipient, room, text, timestamp, key` starting at `column`.
+Message MessageFromRow(const Statement& row, int column);
+
+}  // namespace chatchain

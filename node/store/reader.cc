@@ -1,0 +1,378 @@
+// SPDX-License-Identifier: MIT
+#include "node/store/reader.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "node/store/log.h"
+#include "node/store/schema.h"
+
+namespace chatchain {
+
+namespace {
+
+constexpr const char* kMessageColumns =
+    "m.ref, m.stamp, m.moved, m.sender, m.recipient, m.room, m.text, m.timestamp, m.key";
+// Columns 0 and 1 are the place, then the above.
+constexpr int kRefColumn = 2;
+constexpr int kStampColumn = 3;
+constexpr int kMovedColumn = 4;
+constexpr int kMessageColumn = 5;
+
+// An index to walk, and the equalities that it begins with.
+struct Walk {
+  const char* index;
+  std::vector<std::pair<const char*, const std::string*>> equal;  // column, value
+};
+
+// The walks whose union is the filter's answer.
+std::vector<Walk> PlanWalks(const Filter& filter) {
+  std::vector<std::pair<const char*, const std::string*>> equal;
+  const char* index = "messages_by_place";
+  const auto demand = [&](const char* column, const std::string& value, const char* its_index) {
+    if (value.empty()) return;
+    equal.emplace_back(column, &value);
+    index = its_index;
+  };
+  demand("m.sender", filter.sender, "messages_by_sender");
+  demand("m.recipient", filter.recipient, "messages_by_recipient");
+  demand("m.room", filter.room, "messages_by_room");
+
+  std::vector<std::string> const& who = filter.participants;
+  const auto with = [&](const char* its_index,
+                        std::vector<std::pair<const char*, const std::string*>> more) {
+    more.insert(more.end(), equal.begin(), equal.end());
+    return Walk{its_index, std::move(more)};
+  };
+  if (who.empty()) return {Walk{index, equal}};
+  if (who.size() == 1 || who[0] == who[1]) {
+    return {with("messages_by_sender", {{"m.sender", &who[0]}}),
+            with("messages_by_recipient", {{"m.recipient", &who[0]}})};
+  }
+  return {with("messages_by_sender", {{"m.sender", &who[0]}, {"m.recipient", &who[1]}}),
+          with("messages_by_sender", {{"m.sender", &who[1]}, {"m.recipient", &who[0]}})};
+}
+
+std::string WalkSql(const Walk& walk, bool places, bool descending) {
+  std::string sql = "SELECT ";
+  sql += places ? "p.stamp, p.id, " : "m.stamp, m.id, ";
+  sql += kMessageColumns;
+  sql += places ? " FROM places p JOIN messages m ON m.ref=p.message"
+                : " FROM messages m INDEXED BY " + std::string(walk.index);
+  const std::string table = places ? "p" : "m";
+  sql += " WHERE " + table + ".stamp BETWEEN ?1 AND ?2 AND (" + table + ".stamp, " + table + ".id)";
+  sql += descending ? " < (?3, ?4)" : " > (?3, ?4)";
+  int parameter = 5;
+  for (const auto& [column, value] : walk.equal) {
+    sql += std::string(" AND ") + column + "=?" + std::to_string(parameter++);
+  }
+  const std::string direction = descending ? " DESC" : "";
+  return sql + " ORDER BY " + table + ".stamp" + direction + ", " + table + ".id" + direction;
+}
+
+}  // namespace
+
+// One running walk: its rows come in order of place.
+class ReadConnection::Source {
+ public:
+  Source(Statement& statement, const Walk& walk, const HistoryQuery& query)
+      : statement_(statement), reset_(statement) {
+    Stamp least = 0;
+    Stamp most = std::numeric_limits<Stamp>::max();
+    const Filter& filter = *query.filter;
+    if (filter.since_ms) least = StampFromMs(*filter.since_ms);
+    if (filter.until_ms) {
+      const Stamp end = StampFromMs(*filter.until_ms);
+      if (end == 0) {
+        empty_ = true;
+        return;
+      }
+      most = end - 1;
+    }
+    // Without a cursor the row comparison is always true: nothing lies beyond these ends.
+    after_ = query.descending ? Place{std::numeric_limits<Stamp>::max(), {}} : Place{0, {}};
+    if (query.descending) after_.id.bytes.fill(0xff);
+    if (query.after) {
+      after_ = *query.after;
+      (query.descending ? most : least) = query.descending ? std::min(most, after_.stamp)
+                                                           : std::max(least, after_.stamp);
+    }
+    statement_.Bind(1, SqlStamp(least)).Bind(2, SqlStamp(most)).Bind(3, SqlStamp(after_.stamp));
+    statement_.BindBlob(4, after_.id.view());
+    int parameter = 5;
+    for (const auto& entry : walk.equal) statement_.BindText(parameter++, *entry.second);
+    Advance();
+  }
+
+  bool empty() const { return empty_; }
+  const Place& place() const { return place_; }
+  const Statement& row() const { return statement_; }
+  void Advance() {
+    empty_ = !statement_.Step();
+    if (empty_) return;
+    place_.stamp = StampFromSql(statement_.Int(0));
+    // An id of another length is damage: it reads as zero and fails its check.
+    if (!MessageId::FromBytes(statement_.Blob(1), &place_.id)) place_.id = {};
+  }
+
+ private:
+  Statement& statement_;
+  ScopedReset reset_;
+  Place after_;
+  Place place_;
+  bool empty_ = false;
+};
+
+ReadConnection::ReadConnection(const std::string& path, int cache_mib)
+    : db_(OpenForReading(path, cache_mib)) {}
+
+void ReadConnection::BeginSnapshot() {
+  Cached("BEGIN").Run();
+}
+
+void ReadConnection::EndSnapshot() {
+  state_.reset();
+  if (sqlite3_get_autocommit(db_->handle()) == 0) Cached("COMMIT").Run();
+}
+
+Statement& ReadConnection::Cached(const std::string& sql) {
+  auto it = statements_.find(sql);
+  if (it == statements_.end()) it = statements_.emplace(sql, Statement(*db_, sql)).first;
+  return it->second;
+}
+
+std::optional<Stamp> ReadConnection::CoveredStamp(int64_t message_ref, const Coverage& coverage) {
+  Statement& select = Cached("SELECT epoch, seq, stamp FROM records WHERE message=?");
+  ScopedReset reset(select);
+  select.Bind(1, message_ref);
+  std::optional<Stamp> least;
+  while (select.Step()) {
+    if (!coverage.Covers(select.Int(0), static_cast<Seq>(select.Int(1)))) continue;
+    const Stamp stamp = StampFromSql(select.Int(2));
+    if (!least || stamp < *least) least = stamp;
+  }
+  return least;
+}
+
+ReadPage ReadConnection::ReadHistory(const HistoryQuery& query, const LogState& state) {
+  ReadPage result;
+  HistoryPage& page = result.page;
+  std::optional<Coverage> covered;
+  if (query.covers != nullptr) covered = MakeCoverage(*query.covers, state);
+  std::vector<std::unique_ptr<Source>> sources;
+  const std::vector<Walk> walks = PlanWalks(*query.filter);
+  for (size_t i = 0; i < walks.size(); ++i) {
+    for (const bool places : {false, true}) {
+      // Two walks of one query run at once: each needs a statement of its own.
+      const std::string sql = WalkSql(walks[i], places, query.descending);
+      Statement& statement = Cached(sql + std::string(i, ' '));
+      sources.push_back(std::make_unique<Source>(statement, walks[i], query));
+    }
+  }
+
+  Coverage whole_state;  // made only if a message has moved
+  const auto covered_stamp = [&](int64_t ref) {
+    if (covered) return CoveredStamp(ref, *covered);
+    if (whole_state.up_to.empty()) {
+      for (const auto& [key, head] : state.heads) {
+        whole_state.up_to[state.epochs.at(key).ref] = head.seq;
+      }
+    }
+    return CoveredStamp(ref, whole_state);
+  };
+
+  std::optional<Place> last;
+  while (true) {
+    Source* next = nullptr;
+    for (const auto& source : sources) {
+      if (source->empty()) continue;
+      if (next == nullptr || (query.descending ? source->place() > next->place()
+                                               : source->place() < next->place())) {
+        next = source.get();
+      }
+    }
+    if (next == nullptr) break;
+    const Place place = next->place();
+    const Statement& row = next->row();
+    const int64_t ref = row.Int(kRefColumn);
+    const bool moved = row.Int(kMovedColumn) != 0;
+    bool give = last != place;  // a message to oneself is found by two walks
+    if (give) {
+      if (!covered && !moved) {
+        give = ref <= state.last_message_ref;
+      } else {
+        give = covered_stamp(ref) == place.stamp;
+      }
+    }
+    if (give && page.items.size() == query.limit) {
+      page.more = true;
+      break;
+    }
+    if (give) {
+      HistoryItem item;
+      item.place = place;
+      item.shown = {place.id, MessageFromRow(row, kMessageColumn), StampFromSql(row.Int(kStampColumn))};
+      const auto valid = Validate(item.shown.message);
+      if (!valid || valid->id() != place.id) {
+        result.damage = Damage{ref, Positions(ref, state)};
+        return result;
+      }
+      page.items.push_back(std::move(item));
+      last = place;
+    }
+    next->Advance();
+  }
+  return result;
+}
+
+std::optional<ShownMessage> ReadConnection::Find(const MessageId& id, std::optional<Damage>* damage,
+                                                 const LogState& state) {
+  static const std::string kSql =
+      std::string("SELECT m.stamp, m.id, ") + kMessageColumns + " FROM messages m WHERE m.id=?";
+  Statement& select = Cached(kSql);
+  ScopedReset reset(select);
+  select.BindBlob(1, id.view());
+  if (!select.Step()) return std::nullopt;
+  ShownMessage shown{id, MessageFromRow(select, kMessageColumn), StampFromSql(select.Int(0))};
+  const auto valid = Validate(shown.message);
+  if (!valid || valid->id() != id) {
+    *damage = Damage{select.Int(kRefColumn), Positions(select.Int(kRefColumn), state)};
+    return std::nullopt;
+  }
+  return shown;
+}
+
+Coverage ReadConnection::MakeCoverage(const TokenVector& token, const LogState& state) {
+  Coverage coverage;
+  for (const auto& [key, mark] : token) {
+    const auto it = state.epochs.find(key);
+    if (it == state.epochs.end()) continue;
+    const LogState::EpochState& epoch = it->second;
+    // On another branch of a fork the token says nothing about our records.
+    if (mark.seq <= epoch.head.seq) {
+      std::optional<Hash> chain = epoch.head.chain;
+      if (mark.seq < epoch.head.seq) {
+        Statement& select = Cached("SELECT chain FROM records WHERE epoch=? AND seq=?");
+        ScopedReset reset(select);
+        select.Bind(1, epoch.ref).Bind(2, static_cast<int64_t>(mark.seq));
+        Hash found;
+        chain = select.Step() && Hash::FromBytes(select.Blob(0), &found) ? std::optional(found)
+                                                                         : std::nullopt;
+      }
+      if (!chain || chain->Prefix64() != mark.chain_prefix) continue;
+    }
+    coverage.up_to[epoch.ref] = mark.seq;
+  }
+  return coverage;
+}
+
+void ReadConnection::UseState(LogStatePtr state) {
+  state_ = std::move(state);
+  keys_by_ref_.clear();
+  for (const auto& [key, epoch] : state_->epochs) keys_by_ref_[epoch.ref] = key;
+}
+
+std::optional<Hash> ReadConnection::ChainAt(const EpochKey& epoch, Seq seq) {
+  const auto it = state_->epochs.find(epoch);
+  if (it == state_->epochs.end()) return std::nullopt;
+  if (it->second.head.seq == seq) return it->second.head.chain;
+  Statement& select = Cached("SELECT chain FROM records WHERE epoch=? AND seq=?");
+  ScopedReset reset(select);
+  select.Bind(1, it->second.ref).Bind(2, static_cast<int64_t>(seq));
+  Hash chain;
+  if (!select.Step() || !Hash::FromBytes(select.Blob(0), &chain)) return std::nullopt;
+  return chain;
+}
+
+void ReadConnection::ReadRecords(const EpochKey& epoch, Seq from, Seq to,
+                                 const std::function<bool(StoredRecord&&)>& take) {
+  const auto it = state_->epochs.find(epoch);
+  if (it == state_->epochs.end()) return;
+  Statement& select = Cached(
+      "SELECT r.seq, r.stamp, r.message, r.kind, r.payload, r.chain, m.id, m.sender, m.recipient, "
+      "m.room, m.text, m.timestamp, m.key FROM records r LEFT JOIN messages m ON m.ref=r.message "
+      "WHERE r.epoch=? AND r.seq BETWEEN ? AND ? ORDER BY r.seq");
+  ScopedReset reset(select);
+  select.Bind(1, it->second.ref).Bind(2, static_cast<int64_t>(from)).Bind(3, static_cast<int64_t>(to));
+  while (select.Step()) {
+    StoredRecord stored;
+    Record& record = stored.wire.record;
+    record.epoch = epoch;
+    record.seq = static_cast<Seq>(select.Int(0));
+    record.stamp = StampFromSql(select.Int(1));
+    // Another length leaves zeros, which match no chain.
+    Hash::FromBytes(select.Blob(5), &record.chain);
+    if (select.IsNull(2)) {
+      record.kind = select.Text(3);
+      stored.wire.payload = std::string(select.Blob(4));
+      record.digest = Sha256(*stored.wire.payload);
+    } else {
+      stored.message_ref = select.Int(2);
+      stored.wire.id.emplace();
+      MessageId::FromBytes(select.Blob(6), &*stored.wire.id);
+      stored.wire.message = MessageFromRow(select, 7);
+      record.digest = Sha256(CanonicalBytes(*stored.wire.message));
+    }
+    if (!take(std::move(stored))) return;
+  }
+}
+
+std::vector<std::pair<EpochKey, Seq>> ReadConnection::PositionsOf(int64_t message_ref) {
+  Statement& select = Cached("SELECT epoch, seq FROM records WHERE message=?");
+  ScopedReset reset(select);
+  select.Bind(1, message_ref);
+  std::vector<std::pair<EpochKey, Seq>> positions;
+  while (select.Step()) {
+    const auto key = keys_by_ref_.find(select.Int(0));
+    if (key == keys_by_ref_.end()) continue;
+    positions.emplace_back(key->second, static_cast<Seq>(select.Int(1)));
+  }
+  return positions;
+}
+
+std::vector<std::pair<EpochKey, Seq>> ReadConnection::Positions(int64_t message_ref,
+                                                                const LogState& state) {
+  UseState(std::make_shared<LogState>(state));
+  return PositionsOf(message_ref);
+}
+
+ReadPool::ReadPool(std::string path, int cache_mib, size_t max_connections)
+    : path_(std::move(path)), cache_mib_(cache_mib), free_(max_connections) {}
+
+ReadPool::Lease ReadPool::Take() {
+  std::unique_ptr<ReadConnection> connection;
+  {
+    MutexLock lock(mutex_);
+    while (free_ == 0) returned_.Wait(mutex_);
+    --free_;
+    if (!idle_.empty()) {
+      connection = std::move(idle_.back());
+      idle_.pop_back();
+    }
+  }
+  try {
+    if (!connection) connection = std::make_unique<ReadConnection>(path_, cache_mib_);
+    connection->BeginSnapshot();
+  } catch (...) {
+    MutexLock lock(mutex_);
+    ++free_;
+    returned_.NotifyOne();
+    throw;
+  }
+  return Lease(*this, std::move(connection));
+}
+
+ReadPool::Lease::~Lease() {
+  bool reusable = true;
+  try {
+    connection_->EndSnapshot();
+  } catch (const SqliteError&) {
+    reusable = false;  // a fresh connection may do better
+  }
+  MutexLock lock(pool_.mutex_);
+  ++pool_.free_;
+  if (reusable) pool_.idle_.push_back(std::move(connection_));
+  pool_.returned_.NotifyOne();
+}
+
+}  // namespace chatchain

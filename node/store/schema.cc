@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: MIT
+#include "node/store/schema.h"
+
+#include <filesystem>
+
+namespace chatchain {
+
+namespace {
+
+constexpr int kSchemaVersion = 1;
+// "ChtC": tells our files from others' (sqlite3's PRAGMA application_id).
+constexpr int kApplicationId = 0x43687443;
+// A full structural check reads the whole file: at this size it takes about a second. Larger files are
+// checked page by page as they are read.
+constexpr uintmax_t kQuickCheckMaxBytes = uintmax_t{512} << 20;
+
+// One row of `messages` is one message; `stamp` is the smallest of its records' stamps. `places` holds
+// the larger ones, so that a walk that began before a stamp became smaller still finds the message in
+// its old place. Indexes that order history carry the id, because (stamp, id) is the place.
+constexpr const char* kSchema = R"sql(
+CREATE TABLE meta(
+  name  TEXT PRIMARY KEY,
+  value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE epochs(
+  ref    INTEGER PRIMARY KEY,
+  origin TEXT NOT NULL,
+  epoch  INTEGER NOT NULL,
+  seq    INTEGER NOT NULL,
+  chain  BLOB NOT NULL,
+  frozen INTEGER NOT NULL DEFAULT 0,
+  UNIQUE(origin, epoch)
+) STRICT;
+
+CREATE TABLE messages(
+  ref       INTEGER PRIMARY KEY,
+  id        BLOB NOT NULL,
+  sender    TEXT NOT NULL,
+  recipient TEXT,
+  room      TEXT,
+  text      TEXT NOT NULL,
+  timestamp INTEGER,
+  key       TEXT NOT NULL,
+  stamp     INTEGER NOT NULL,
+  moved     INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE UNIQUE INDEX messages_by_id ON messages(id);
+CREATE INDEX messages_by_key ON messages(key, sender);
+CREATE INDEX messages_by_place ON messages(stamp, id);
+CREATE INDEX messages_by_sender ON messages(sender, stamp, id);
+CREATE INDEX messages_by_recipient ON messages(recipient, stamp, id) WHERE recipient IS NOT NULL;
+CREATE INDEX messages_by_room ON messages(room, stamp, id) WHERE room IS NOT NULL;
+
+CREATE TABLE places(
+  stamp   INTEGER NOT NULL,
+  id      BLOB NOT NULL,
+  message INTEGER NOT NULL,
+  PRIMARY KEY(stamp, id)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE records(
+  arrival INTEGER PRIMARY KEY,
+  epoch   INTEGER NOT NULL,
+  seq     INTEGER NOT NULL,
+  stamp   INTEGER NOT NULL,
+  message INTEGER,
+  kind    TEXT,
+  payload BLOB,
+  chain   BLOB NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX records_by_position ON records(epoch, seq);
+CREATE INDEX records_by_message ON records(message, epoch, seq, stamp) WHERE message IS NOT NULL;
+)sql";
+
+std::string QuickCheck(const Database& db) {
+  Statement check(db, "PRAGMA quick_check(1)");
+  return check.Step() ? std::string(check.Text(0)) : "no answer";
+}
+
+int64_t IntPragma(const Database& db, const char* sql) {
+  Statement pragma(db, sql);
+  return pragma.Step() ? pragma.Int(0) : 0;
+}
+
+std::string WayOut(const std::string& path) {
+  return "; restore a backup of its directory, or move the directory away and start the node empty: "
+         "it fetches everything from its peers (" +
+         path + ")";
+}
+
+void CreateTables(Database* db, const std::string& cluster) {
+  db->Execute("BEGIN IMMEDIATE");
+  db->Execute(kSchema);
+  Statement insert(*db, "INSERT INTO meta(name, value) VALUES ('cluster', ?)");
+  insert.BindText(1, cluster).Run();
+  db->Execute(("PRAGMA application_id=" + std::to_string(kApplicationId)).c_str());
+  db->Execute(("PRAGMA user_version=" + std::to_string(kSchemaVersion)).c_str());
+  db->Execute("COMMIT");
+}
+
+void Configure(Database* db, int cache_mib) {
+  db->Execute(("PRAGMA cache_size=-" + std::to_string(cache_mib * 1024)).c_str());
+  db->Execute("PRAGMA temp_store=MEMORY");
+  sqlite3_busy_timeout(db->handle(), 5000);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Database>, std::string> OpenForWriting(const std::string& path,
+                                                              const std::string& cluster,
+                                                              int cache_mib) {
+  try {
+    std::error_code ignored;
+    const bool is_new = !std::filesystem::exists(path, ignored) ||
+                        std::filesystem::file_size(path, ignored) == 0;
+    auto db = std::make_unique<Database>(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE |
+                                                   SQLITE_OPEN_NOMUTEX);
+    Configure(db.get(), cache_mib);
+    db->Execute("PRAGMA journal_mode=WAL");
+    db->Execute("PRAGMA synchronous=FULL");
+    db->Execute("PRAGMA wal_autocheckpoint=0");
+    const int64_t version = IntPragma(*db, "PRAGMA user_version");
+    if (is_new || (version == 0 && IntPragma(*db, "SELECT count(*) FROM sqlite_master") == 0)) {
+      CreateTables(db.get(), cluster);
+      return db;
+    }
+    if (IntPragma(*db, "PRAGMA application_id") != kApplicationId) {
+      return Err(path + " is not a ChatChain database; choose another --data-dir");
+    }
+    if (version != kSchemaVersion) {
+      return Err(path + " has database format " + std::to_string(version) +
+                 ", this program knows format " + std::to_string(kSchemaVersion) +
+                 " only; use the program version that wrote it");
+    }
+    if (std::filesystem::file_size(path, ignored) <= kQuickCheckMaxBytes) {
+      if (const std::string found = QuickCheck(*db); found != "ok") {
+        return Err(path + " is damaged: " + found + WayOut(path));
+      }
+    }
+    Statement select(*db, "SELECT value FROM meta WHERE name='cluster'");
+    if (!select.Step()) return Err(path + " is damaged: it names no cluster" + WayOut(path));
+    if (select.Text(0) != cluster) {
+      return Err(path + " belongs to the cluster \"" + std::string(select.Text(0)) +
+                 "\", not to \"" + cluster + "\"; set cluster.name or choose another --data-dir");
+    }
+    return db;
+  } catch (const SqliteError& error) {
+    if (error.corrupt()) return Err(path + " is damaged: " + error.what() + WayOut(path));
+    return Err("cannot open " + path + ": " + error.what());
+  }
+}
+
+std::unique_ptr<Database> OpenForReading(const std::string& path, int cache_mib) {
+  auto db = std::make_unique<Database>(path, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX);
+  Configure(db.get(), cache_mib);
+  return db;
+}
+
+}  // namespace chatchain

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: MIT
+// The database file: its tables, how a connection to it is opened, and how it is checked at the start.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "common/protocol/hlc.h"
+#include "common/util/result.h"
+#include "node/store/sqlite.h"
+
+namespace chatchain {
+
+// SQLite's integers are signed: with the top bit flipped they sort as stamps do.
+inline int64_t SqlStamp(Stamp stamp) {
+  return static_cast<int64_t>(stamp ^ (uint64_t{1} << 63));
+}
+inline Stamp StampFromSql(int64_t value) {
+  return static_cast<Stamp>(value) ^ (uint64_t{1} << 63);
+}
+
+// Opens for writing; creates the tables in a new file. WAL, synchronous=FULL; checkpoints are left to
+// the writer. The error says what is wrong and what to do; `path` is not changed then.
+Result<std::unique_ptr<Database>, std::string> OpenForWriting(const std::string& path,
+                                                              const std::string& cluster,
+                                                              int cache_mib);
+// Throws SqliteError.
+std::unique_ptr<Database> OpenForReading(const std::string& path, int cache_mib);
+
+}  // namespace chatchain

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: MIT
+#include "node/store/sqlite_storage.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+
+#include "common/util/log.h"
+#include "node/store/schema.h"
+
+namespace chatchain {
+
+namespace {
+
+std::string DatabasePath(const std::string& directory) { return directory + "/chatchain.db"; }
+
+Problem ReadFailed(const SqliteError& error) {
+  spdlog::error("reading the database failed: {} (code {})", error.what(), error.extended_code());
+  return Unavailable("this node cannot read its database; ask another node");
+}
+
+}  // namespace
+
+Result<std::unique_ptr<SqliteStorage>, std::string> SqliteStorage::Open(Options options,
+                                                                        const Clock& clock, Hlc& hlc,
+                                                                        Random& random) {
+  std::error_code failure;
+  std::filesystem::create_directories(options.directory, failure);
+  if (failure) {
+    return Err("cannot create the data directory " + options.directory + ": " + failure.message());
+  }
+  std::unique_ptr<SqliteStorage> storage(new SqliteStorage(std::move(options), clock));
+  const Options& set = storage->options_;
+  const std::string lock_path = set.directory + "/lock";
+  storage->lock_fd_ = open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+  if (storage->lock_fd_ < 0) {
+    return Err("cannot write to the data directory " + set.directory + ": " + std::strerror(errno));
+  }
+  if (flock(storage->lock_fd_, LOCK_EX | LOCK_NB) != 0) {
+    return Err("the data directory " + set.directory + " is in use by another process");
+  }
+  auto db = OpenForWriting(DatabasePath(set.directory), set.cluster, set.cache_mib);
+  if (!db) return Err(db.error());
+  storage->db_ = std::move(*db);
+  try {
+    storage->log_ = std::make_unique<Log>(*storage->db_, Log::Options{set.cluster, set.node_id}, hlc,
+                                          random);
+  } catch (const SqliteError& error) {
+    return Err("cannot read " + DatabasePath(set.directory) + ": " + error.what());
+  }
+  storage->writer_ = std::make_unique<Writer>(*storage->db_, *storage->log_, storage->board_, clock,
+                                              set.writer);
+  storage->readers_ = std::make_unique<ReadPool>(DatabasePath(set.directory), set.cache_mib,
+                                                 set.read_connections);
+  return storage;
+}
+
+SqliteStorage::~SqliteStorage() {
+  readers_.reset();
+  writer_.reset();
+  log_.reset();
+  db_.reset();
+  if (lock_fd_ >= 0) close(lock_fd_);
+}
+
+Result<std::vector<Appended>, WriteError> SqliteStorage::Append(
+    std::shared_ptr<const std::vector<AppendItem>> items, SteadyTime deadline) {
+  // Owned by both sides: the work may outlive this call, see Writer::Execute.
+  auto results = std::make_shared<std::vector<Appended>>();
+  const size_t weight = items->size();
+  auto done = writer_->Execute(
+      [items = std::move(items), results](Log& log) {
+        results->clear();
+        results->reserve(items->size());
+        for (const AppendItem& item : *items) {
+          results->push_back(log.Append(item.message, item.stamp));
+        }
+      },
+      deadline, weight);
+  if (!done) return Err(std::move(done.error()));
+  return std::move(*results);
+}
+
+Problem SqliteStorage::Damaged(const Damage& damage) {
+  std::vector<CorruptRecord> corrupt;
+  for (const auto& [key, seq] : damage.positions) corrupt.push_back({key, seq});
+  RepairLater(std::move(corrupt));
+  return Unavailable("a stored message is damaged here and is being fetched again; ask another node");
+}
+
+void SqliteStorage::RepairLater(std::vector<CorruptRecord> corrupt) {
+  writer_->Post([corrupt = std::move(corrupt)](Log& log) {
+    for (const CorruptRecord& record : corrupt) log.Repair(record);
+  });
+}
+
+Try<HistoryPage> SqliteStorage::ReadHistory(const HistoryQuery& query, const LogState& state) {
+  try {
+    auto connection = readers_->Take();
+    ReadPage read = connection->ReadHistory(query, state);
+    if (read.damage) return Err(Damaged(*read.damage));
+    return std::move(read.page);
+  } catch (const SqliteError& error) {
+    return Err(ReadFailed(error));
+  }
+}
+
+Try<std::optional<ShownMessage>> SqliteStorage::Find(const MessageId& id) {
+  try {
+    const LogStatePtr state = State();
+    auto connection = readers_->Take();
+    std::optional<Damage> damage;
+    auto found = connection->Find(id, &damage, *state);
+    if (damage) return Err(Damaged(*damage));
+    return found;
+  } catch (const SqliteError& error) {
+    return Err(ReadFailed(error));
+  }
+}
+
+Try<std::vector<std::pair<EpochKey, Seq>>> SqliteStorage::PositionsOf(int64_t message_ref) {
+  try {
+    const LogStatePtr state = State();
+    auto connection = readers_->Take();
+    connection->UseState(state);
+    auto positions = connection->PositionsOf(message_ref);
+    std::erase_if(positions, [&](const auto& position) {
+      return !Covers(state->heads, position.first, position.second);
+    });
+    return positions;
+  } catch (const SqliteError& error) {
+    return Err(ReadFailed(error));
+  }
+}
+
+int64_t SqliteStorage::DiskBytes() const {
+  int64_t bytes = 0;
+  for (const char* suffix : {"", "-wal"}) {
+    std::error_code absent;
+    const auto size = std::filesystem::file_size(DatabasePath(options_.directory) + suffix, absent);
+    if (!absent) bytes += static_cast<int64_t>(size);
+  }
+  return bytes;
+}
+
+}  // namespace chatchain

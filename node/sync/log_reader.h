@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: MIT
+// What the sync protocol needs to read of the log. The store implements it; tests and simulations may
+// bring their own.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "common/protocol/record.h"
+
+namespace chatchain {
+
+// The log at one moment, as the last commit left it. Immutable, shared between threads.
+struct LogState {
+  struct EpochState {
+    int64_t ref = 0;  // the store's own short name of the epoch
+    Position head;    // seq 0 with the chain seed where nothing is held (any more)
+    bool frozen = false;
+
+    friend bool operator==(const EpochState&, const EpochState&) = default;
+  };
+
+  std::map<EpochKey, EpochState> epochs;
+  HeadVector heads;  // of epochs that are not frozen and hold something
+  std::optional<EpochKey> live;  // where this process appends; absent before its first record
+  std::vector<EpochKey> forks;   // frozen epochs
+  bool id_runs_twice = false;
+  int64_t last_message_ref = 0;  // messages are numbered in commit order
+  int64_t messages = 0;
+  uint64_t version = 0;  // grows with every commit that changed something
+};
+
+using LogStatePtr = std::shared_ptr<const LogState>;
+
+// A record that does not match its body or its chain.
+struct CorruptRecord {
+  EpochKey epoch;
+  Seq seq = 0;
+};
+
+// Two branches of one epoch exist.
+struct Fork {
+  EpochKey epoch;
+  Seq seen_at = 0;  // where the chains differ from ours; 0: a peer says so
+};
+
+// One stored record with its body, as it is served.
+struct StoredRecord {
+  WireRecord wire;  // digest recomputed from the stored body
+  int64_t message_ref = 0;  // 0: not a message
+};
+
+// A consistent snapshot of the log for reading. One thread.
+class LogReader {
+ public:
+  virtual ~LogReader() = default;
+  virtual std::optional<Hash> ChainAt(const EpochKey& epoch, Seq seq) = 0;
+  // Records with from <= seq <= to, ascending, as long as `take` returns true.
+  virtual void ReadRecords(const EpochKey& epoch, Seq from, Seq to,
+                           const std::function<bool(StoredRecord&&)>& take) = 0;
+  // Every position that holds the message.
+  virtual std::vector<std::pair<EpochKey, Seq>> PositionsOf(int64_t message_ref) = 0;
+};
+
+}  // namespace chatchain

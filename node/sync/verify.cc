@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: MIT
+#include "node/sync/verify.h"
+
+#include <algorithm>
+
+#include "common/protocol/limits.h"
+
+namespace chatchain {
+
+namespace {
+
+bool Contains(const std::vector<Fork>& forks, const EpochKey& key) {
+  return std::any_of(forks.begin(), forks.end(),
+                     [&](const Fork& fork) { return fork.epoch == key; });
+}
+
+// The record with its body checked against its digest; a text that says why not.
+Result<VerifiedRecord, std::string> VerifyBody(WireRecord&& wire) {
+  VerifiedRecord verified;
+  const Record& record = wire.record;
+  if (record.kind == kMessageKind) {
+    if (wire.payload) return Err(std::string("a message record with a payload"));
+    if (wire.message) {
+      auto message = Validate(std::move(*wire.message));
+      if (!message) return Err("its message is invalid: " + message.error().front().field);
+      if (message->digest() != record.digest) {
+        return Err(std::string("its message does not match its digest"));
+      }
+      verified.message = std::move(*message);
+    }
+    verified.id = wire.id;
+  } else {
+    if (!wire.payload) return Err(std::string("a record of another kind without payload"));
+    if (Sha256(*wire.payload) != record.digest) {
+      return Err(std::string("its payload does not match its digest"));
+    }
+    verified.payload = std::move(wire.payload);
+  }
+  verified.record = std::move(wire.record);
+  return verified;
+}
+
+// Takes the records of one epoch, [first, last), as far as they are good.
+void VerifyEpoch(std::vector<WireRecord>::iterator first, std::vector<WireRecord>::iterator last,
+                 const VerifyContext& context, Verdict* verdict) {
+  const EpochKey key = first->record.epoch;
+  const auto known = context.state.epochs.find(key);
+  if (known != context.state.epochs.end() && known->second.frozen) return;
+
+  VerifiedRun run;
+  run.epoch = key;
+  run.base = known != context.state.epochs.end() ? known->second.head
+                                                 : Position{0, ChainSeed(context.cluster, key)};
+  Position at = run.base;
+  for (auto it = first; it != last; ++it) {
+    const Seq seq = it->record.seq;
+    if (seq <= run.base.seq) continue;  // held already: another peer was quicker
+    if (seq != at.seq + 1) {
+      verdict->refused.push_back(ToText(key) + " at " + std::to_string(seq) + ": expected seq " +
+                                 std::to_string(at.seq + 1));
+      break;
+    }
+    const Hash chain = it->record.chain;
+    if (NextChain(at.chain, it->record) != chain) {
+      verdict->refused.push_back(ToText(key) + " at " + std::to_string(seq) +
+                                 ": the record does not match its chain");
+      break;
+    }
+    auto verified = VerifyBody(std::move(*it));
+    if (!verified) {
+      verdict->refused.push_back(ToText(key) + " at " + std::to_string(seq) + ": " +
+                                 verified.error());
+      break;
+    }
+    at = {seq, chain};
+    run.records.push_back(std::move(*verified));
+  }
+  if (run.records.empty()) return;
+  if (context.state.live == key) verdict->live_epoch_taken = true;
+  verdict->runs.push_back(std::move(run));
+}
+
+}  // namespace
+
+Verdict VerifyAnswer(SyncAnswer&& answer, const VerifyContext& context, LogReader& reader) {
+  Verdict verdict;
+  const LogState& state = context.state;
+  verdict.refused = std::move(answer.malformed);
+  verdict.twin = answer.node == context.node_id && !answer.instance.empty() &&
+                 answer.instance != context.instance;
+  if (verdict.twin && state.live && answer.epoch == state.live->epoch) {
+    verdict.live_epoch_taken = true;
+  }
+
+  for (const EpochKey& key : answer.forks) {
+    const auto it = state.epochs.find(key);
+    if (it != state.epochs.end() && !it->second.frozen) verdict.forked.push_back({key, 0});
+  }
+  for (const auto& [key, theirs] : answer.heads) {
+    if (key.origin == context.node_id && state.epochs.count(key) == 0) {
+      verdict.own_counter = std::max(verdict.own_counter, static_cast<uint32_t>(key.epoch >> 32));
+    }
+    const auto it = state.heads.find(key);
+    if (it == state.heads.end()) continue;
+    if (theirs.seq > it->second.seq) {
+      // Nobody but us can write our live epoch: a clone does.
+      if (state.live == key) verdict.live_epoch_taken = true;
+      continue;
+    }
+    const auto chain =
+        theirs.seq == it->second.seq ? it->second.chain : reader.ChainAt(key, theirs.seq);
+    if (chain != theirs.chain) {
+      if (!Contains(verdict.forked, key)) verdict.forked.push_back({key, theirs.seq});
+      if (state.live == key) verdict.live_epoch_taken = true;
+    }
+  }
+
+  auto& records = answer.records;
+  for (auto first = records.begin(); first != records.end();) {
+    const EpochKey key = first->record.epoch;
+    const auto last = std::find_if(first, records.end(), [&](const WireRecord& wire) {
+      return wire.record.epoch != key;
+    });
+    if (!Contains(verdict.forked, key)) VerifyEpoch(first, last, context, &verdict);
+    first = last;
+  }
+  return verdict;
+}
+
+}  // namespace chatchain

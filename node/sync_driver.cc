@@ -1,0 +1,371 @@
+// SPDX-License-Identifier: MIT
+#include "node/sync_driver.h"
+
+#include <pthread.h>
+
+#include <algorithm>
+
+#include "common/protocol/limits.h"
+#include "common/util/log.h"
+
+namespace chatchain {
+
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr int64_t kLongPollWait_ms = 10'000;
+constexpr int64_t kAnswerTimeout_ms = 10'000;  // beyond the wait that was asked for
+constexpr int64_t kApplyTimeout_ms = 60'000;   // of a page by a slow disk
+constexpr int kDownAfterFailures = 3;
+// A peer whose answer is out for longer is not waited for by readers.
+constexpr auto kUnresponsiveAfter = milliseconds(1000);
+
+void NameThread(const char* name) { pthread_setname_np(pthread_self(), name); }
+
+std::vector<EpochKey> Missing(const TokenVector& wanted, const LogState& state) {
+  std::vector<EpochKey> missing;
+  for (const auto& [key, mark] : wanted) {
+    const auto it = state.epochs.find(key);
+    if (it == state.epochs.end() || (!it->second.frozen && it->second.head.seq < mark.seq)) {
+      missing.push_back(key);
+    }
+  }
+  return missing;
+}
+
+}  // namespace
+
+struct SyncDriver::Peer {
+  Peer(std::string its_address, int64_t interval_ms, SteadyTime now)
+      : address(std::move(its_address)),
+        client(address, {.max_idle_connections = 2,
+                         .max_response_bytes = limits::kSyncAnswerMaxBytes}),
+        schedule(interval_ms, now) {
+    status.address = address;
+  }
+
+  const std::string address;
+  http::Client client;
+  std::thread rounds;
+  std::thread long_polls;
+  http::Cancellation stop_round;
+  http::Cancellation stop_long_poll;
+
+  // Guarded by SyncDriver::mutex_ (an attribute cannot name a member of the enclosing object).
+  PullSchedule schedule;
+  PeerStatus status;
+  HeadVector heads;          // from its last answer
+  std::optional<int64_t> offset_ms;
+  bool answered_or_failed = false;
+  std::optional<SteadyTime> round_began;
+  // Readers raise `wanted`; a round serves the number that stood when it began.
+  uint64_t wanted = 0;
+  uint64_t answered = 0;
+  uint64_t failed = 0;
+};
+
+SyncDriver::SyncDriver(Options options, SqliteStorage& storage, CopyTracker& copies, Hlc& hlc,
+                       const Clock& clock, Random& random)
+    : options_(std::move(options)),
+      storage_(storage),
+      copies_(copies),
+      hlc_(hlc),
+      clock_(clock),
+      random_(random) {
+  for (const std::string& address : options_.peers) {
+    peers_.push_back(std::make_unique<Peer>(address, options_.interval_ms, clock_.Steady()));
+  }
+}
+
+SyncDriver::~SyncDriver() { Stop(); }
+
+void SyncDriver::Start() {
+  for (const auto& peer : peers_) {
+    peer->rounds = std::thread([this, &peer = *peer] { RunRounds(peer); });
+    peer->long_polls = std::thread([this, &peer = *peer] { RunLongPolls(peer); });
+  }
+}
+
+void SyncDriver::Stop() {
+  {
+    MutexLock lock(mutex_);
+    stopping_ = true;
+  }
+  changed_.NotifyAll();
+  for (const auto& peer : peers_) {
+    peer->stop_round.Cancel();
+    peer->stop_long_poll.Cancel();
+  }
+  for (const auto& peer : peers_) {
+    if (peer->rounds.joinable()) peer->rounds.join();
+    if (peer->long_polls.joinable()) peer->long_polls.join();
+  }
+}
+
+bool SyncDriver::first_round_done() const {
+  MutexLock lock(mutex_);
+  return std::all_of(peers_.begin(), peers_.end(),
+                     [](const auto& peer) { return peer->answered_or_failed; });
+}
+
+std::vector<PeerStatus> SyncDriver::peers() const {
+  const LogStatePtr state = storage_.State();
+  std::vector<PeerStatus> all;
+  MutexLock lock(mutex_);
+  for (const auto& peer : peers_) {
+    PeerStatus status = peer->status;
+    const HeadVector shown =
+        status.id.empty() ? HeadVector{} : copies_.LastSeen(status.id);
+    for (const auto& [key, head] : state->heads) {
+      // The later of what its pulls and its answers showed.
+      Seq theirs = 0;
+      for (const HeadVector* vector : {&shown, &peer->heads}) {
+        const auto it = vector->find(key);
+        if (it != vector->end()) theirs = std::max(theirs, it->second.seq);
+      }
+      if (theirs < head.seq) status.lag += head.seq - theirs;
+    }
+    all.push_back(std::move(status));
+  }
+  return all;
+}
+
+void SyncDriver::RunRounds(Peer& peer) {
+  NameThread("sync-rounds");
+  while (true) {
+    uint64_t serves = 0;
+    {
+      MutexLock lock(mutex_);
+      while (!stopping_ && clock_.Steady() < peer.schedule.next() &&
+             peer.wanted == std::max(peer.answered, peer.failed)) {
+        changed_.WaitUntil(mutex_, peer.schedule.next());
+      }
+      if (stopping_) return;
+      serves = peer.wanted;
+      peer.round_began = clock_.Steady();
+    }
+    const SteadyTime begun = clock_.Steady();
+    const PullResult result = Pull(peer, /*relay=*/true, 0);
+    {
+      MutexLock lock(mutex_);
+      peer.round_began.reset();
+      if (result.ok) {
+        // Without progress "more" means nothing: the rest has to wait for the next round.
+        const bool go_on = result.more && result.records > 0;
+        peer.schedule.Succeeded(begun, go_on);
+        peer.answered = serves;
+        if (!go_on) peer.answered_or_failed = true;
+      } else {
+        peer.schedule.Failed(clock_.Steady(), random_);
+        peer.failed = serves;
+        peer.answered_or_failed = true;
+        peer.status.state = peer.schedule.failures() >= kDownAfterFailures
+                                ? PeerStatus::State::kDown
+                                : PeerStatus::State::kSuspect;
+      }
+    }
+    changed_.NotifyAll();
+  }
+}
+
+void SyncDriver::RunLongPolls(Peer& peer) {
+  NameThread("sync-poll");
+  SteadyTime not_before = clock_.Steady();
+  while (true) {
+    {
+      MutexLock lock(mutex_);
+      while (!stopping_ && (peer.status.state != PeerStatus::State::kUp ||
+                            clock_.Steady() < not_before)) {
+        if (peer.status.state != PeerStatus::State::kUp) {
+          changed_.Wait(mutex_);
+        } else {
+          changed_.WaitUntil(mutex_, not_before);
+        }
+      }
+      if (stopping_) return;
+    }
+    const SteadyTime begun = clock_.Steady();
+    const PullResult result = Pull(peer, /*relay=*/false, kLongPollWait_ms);
+    // A peer that answers at once with nothing does not know how to wait; one that failed is left to the
+    // rounds.
+    const bool waited = clock_.Steady() - begun > milliseconds(kLongPollWait_ms / 2);
+    if (!result.ok || (result.records == 0 && !waited)) {
+      not_before = clock_.Steady() + milliseconds(options_.interval_ms);
+    }
+    if (result.ok) changed_.NotifyAll();
+  }
+}
+
+SyncDriver::PullResult SyncDriver::Pull(Peer& peer, bool relay, int64_t wait_ms) {
+  PullResult result;
+  const auto fail = [&](std::string error) {
+    MutexLock lock(mutex_);
+    ++peer.status.failed_pulls;
+    if (!stopping_ && peer.status.last_error != error) {
+      spdlog::warn("pulling from {} failed: {}", peer.address, LogSafe(error));
+    }
+    peer.status.last_error = error;
+    result.error = std::move(error);
+    return result;
+  };
+
+  const LogStatePtr asked_with = storage_.State();
+  SyncRequest request;
+  request.cluster = options_.cluster;
+  request.node = options_.node_id;
+  request.have = asked_with->heads;
+  request.limit = options_.page_records;
+  request.max_bytes = options_.page_bytes;
+  request.wait_ms = wait_ms;
+  request.relay = relay;
+  request.instance = options_.instance;
+  if (asked_with->live) request.epoch = asked_with->live->epoch;
+  request.forks = asked_with->forks;
+
+  http::ClientRequest call;
+  call.method = "POST";
+  call.target = "/sync";
+  call.content_type = "application/json";
+  call.body = EncodeSyncRequest(request);
+  const int64_t sent_ms = clock_.WallMs();
+  auto response = peer.client.Send(
+      call, clock_.Steady() + milliseconds(wait_ms + kAnswerTimeout_ms),
+      relay ? &peer.stop_round : &peer.stop_long_poll);
+  if (!response) return fail(response.error().detail);
+  if (response->status == 403) return fail("it belongs to another cluster");
+  if (response->status != 200) {
+    return fail("it answered " + std::to_string(response->status) + ": " + response->body.substr(0, 200));
+  }
+  auto answer = DecodeSyncAnswer(response->body);
+  if (!answer) return fail(answer.error());
+  const int64_t now_ms = clock_.WallMs();
+  if (wait_ms == 0) NoteOffset(peer, answer->now_ms - (sent_ms + now_ms) / 2);
+
+  const std::string peer_id = answer->node;
+  HeadVector heads = answer->heads;
+  result.more = answer->more;
+  Verdict verdict;
+  try {
+    auto connection = storage_.readers().Take();
+    const LogStatePtr state = storage_.State();
+    connection->UseState(state);
+    verdict = VerifyAnswer(std::move(*answer),
+                           {*state, options_.cluster, options_.node_id, options_.instance},
+                           *connection);
+  } catch (const SqliteError& error) {
+    return fail(std::string("reading our own log failed: ") + error.what());
+  }
+  for (const std::string& refused : verdict.refused) {
+    spdlog::error("refused from {} (node {}): {}", peer.address, peer_id, LogSafe(refused));
+  }
+
+  size_t weight = 0;
+  for (const VerifiedRun& run : verdict.runs) weight += run.records.size();
+  const size_t refused = verdict.refused.size();
+  const bool change = weight > 0 || !verdict.forked.empty() || verdict.live_epoch_taken ||
+                      verdict.own_counter > 0 || (verdict.twin && !asked_with->id_runs_twice);
+  if (change) {
+    const auto shared = std::make_shared<const Verdict>(std::move(verdict));
+    const auto taken = std::make_shared<std::atomic<size_t>>(0);
+    auto done = storage_.writer().Execute(
+        [shared, taken](Log& log) {
+          *taken = 0;
+          if (shared->twin) log.NoteTwin();
+          log.NoteCounter(shared->own_counter);
+          if (shared->live_epoch_taken) log.AbandonLiveEpoch();
+          for (const Fork& fork : shared->forked) log.Freeze(fork);
+          for (const VerifiedRun& run : shared->runs) {
+            const Applied applied = log.Apply(run);
+            *taken += applied.records;
+            for (const Fork& fork : applied.forked) log.Freeze(fork);
+          }
+        },
+        clock_.Steady() + milliseconds(kApplyTimeout_ms), std::max<size_t>(weight, 1));
+    if (!done) return fail(done.error().detail);
+    result.records = *taken;
+    copies_.Poke();
+  }
+
+  MutexLock lock(mutex_);
+  if (relay && peer.status.state != PeerStatus::State::kUp) {
+    spdlog::info("peer {} (node {}) is up", peer.address, peer_id);
+    peer.status.state = PeerStatus::State::kUp;
+  }
+  peer.status.id = peer_id;
+  peer.status.last_sync_ms = now_ms;
+  peer.status.last_error.clear();
+  ++peer.status.pulls;
+  peer.status.records += result.records;
+  peer.status.refused_records += refused;
+  peer.heads = std::move(heads);
+  result.ok = true;
+  return result;
+}
+
+// Our clock is taken to be off by the median of what the peers and we ourselves (0) say.
+void SyncDriver::NoteOffset(Peer& peer, int64_t offset_ms) {
+  std::vector<int64_t> offsets = {0};
+  {
+    MutexLock lock(mutex_);
+    peer.offset_ms = offset_ms;
+    for (const auto& each : peers_) {
+      if (each->offset_ms) offsets.push_back(*each->offset_ms);
+    }
+  }
+  std::sort(offsets.begin(), offsets.end());
+  const size_t middle = offsets.size() / 2;
+  hlc_.set_offset_ms(offsets.size() % 2 == 1 ? offsets[middle]
+                                             : (offsets[middle - 1] + offsets[middle]) / 2);
+}
+
+CatchUp::Outcome SyncDriver::Reach(const TokenVector& wanted, SteadyTime deadline) {
+  Outcome outcome;
+  std::vector<EpochKey> missing = Missing(wanted, *storage_.State());
+  if (missing.empty()) return outcome;
+
+  const SteadyTime until =
+      std::min(deadline, clock_.Steady() + milliseconds(options_.session_wait_ms));
+  std::vector<uint64_t> my_round;
+  {
+    MutexLock lock(mutex_);
+    for (const auto& peer : peers_) my_round.push_back(++peer->wanted);
+  }
+  changed_.NotifyAll();
+
+  while (true) {
+    missing = Missing(wanted, *storage_.State());
+    if (missing.empty()) return outcome;
+    MutexLock lock(mutex_);
+    const SteadyTime now = clock_.Steady();
+    bool all_answered = true;
+    bool worth_waiting = false;
+    std::vector<bool> held(missing.size(), false);
+    for (size_t i = 0; i < peers_.size(); ++i) {
+      const Peer& peer = *peers_[i];
+      const bool answered = peer.answered >= my_round[i];
+      all_answered = all_answered && answered;
+      const bool live = peer.schedule.failures() == 0 &&
+                        !(peer.round_began && now - *peer.round_began > kUnresponsiveAfter);
+      if (!answered && live && peer.failed < my_round[i]) worth_waiting = true;
+      for (size_t k = 0; k < missing.size(); ++k) {
+        if (!answered || !Covers(peer.heads, missing[k], wanted.at(missing[k]).seq)) continue;
+        held[k] = true;
+        worth_waiting = worth_waiting || live;
+      }
+    }
+    if (!worth_waiting || stopping_ || now >= until) {
+      for (size_t k = 0; k < missing.size(); ++k) {
+        if (all_answered && !held[k]) {
+          outcome.lost.push_back(missing[k]);
+        } else {
+          outcome.behind = true;
+        }
+      }
+      return outcome;
+    }
+    changed_.WaitUntil(mutex_, until);
+  }
+}
+
+}  // namespace chatchain
