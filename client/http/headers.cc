@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <array>
 
-#include "common/util/encoding.h"
+#include "common/http/negotiation.h"
 
 namespace chatchain {
 
@@ -14,12 +14,6 @@ namespace {
 
 bool EqualNoCase(std::string_view a, std::string_view b) {
   return a.size() == b.size() && strncasecmp(a.data(), b.data(), a.size()) == 0;
-}
-
-std::string_view Trim(std::string_view text) {
-  const size_t first = text.find_first_not_of(" \t");
-  if (first == std::string_view::npos) return {};
-  return text.substr(first, text.find_last_not_of(" \t") - first + 1);
 }
 
 // What a client may see of a node's answer. Connection-level fields are the server's own business.
@@ -35,44 +29,18 @@ bool IsHandedOn(std::string_view name) {
 
 }  // namespace
 
-Try<std::optional<std::string>> SingleHeader(const http::Headers& headers, std::string_view name) {
-  if (headers.Count(name) > 1) {
-    return Err(BadRequest("the header " + std::string(name) + " is given twice"));
-  }
-  const auto value = headers.Get(name);
-  if (!value) return std::optional<std::string>();
-  return std::optional<std::string>(*value);
-}
-
-Try<bool> StrictConsistency(const http::Headers& headers) {
-  auto value = SingleHeader(headers, "ChatChain-Consistency");
-  if (!value) return Err(std::move(value.error()));
+Try<bool> StrictConsistency(const http::Request& request) {
+  const auto value = http::SingleHeader(request, "ChatChain-Consistency");
+  if (!value) return Err(value.error());
   if (!*value) return false;
-  if (**value != "strict") return Err(Invalid("ChatChain-Consistency", "must be strict"));
+  if (**value != "strict") return Err(Invalid("ChatChain-Consistency", "must be strict, or absent"));
   return true;
 }
 
-bool AcceptNames(const http::Headers& headers, std::string_view type) {
-  for (const auto& [name, value] : headers.all()) {
-    if (!EqualNoCase(name, "Accept")) continue;
-    std::string_view rest = value;
-    while (!rest.empty()) {
-      const size_t comma = std::min(rest.find(','), rest.size());
-      const std::string_view range = rest.substr(0, comma);
-      rest.remove_prefix(std::min(comma + 1, rest.size()));
-      const size_t semicolon = std::min(range.find(';'), range.size());
-      if (!EqualNoCase(Trim(range.substr(0, semicolon)), type)) continue;
-      std::string params(range.substr(semicolon));
-      std::erase_if(params, [](char c) { return c == ' ' || c == '\t'; });
-      const size_t q = params.find(";q=");
-      const bool refused =
-          q != std::string::npos &&
-          params.substr(q + 3, params.find(';', q + 3) - q - 3).find_first_not_of("0.") ==
-              std::string::npos;
-      if (!refused) return true;
-    }
-  }
-  return false;
+Try<std::string> SessionText(const http::Request& request) {
+  const auto value = http::SingleHeader(request, "ChatChain-Session");
+  if (!value) return Err(value.error());
+  return std::string(value->value_or(""));
 }
 
 std::string EncodeQuery(const QueryParams& params) {

@@ -2,9 +2,9 @@
 // Request and answer headers of the contract, as the proxy reads and writes them.
 #pragma once
 
-#include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "client/proxy/read_race.h"
 #include "common/http/message.h"
@@ -12,13 +12,10 @@
 
 namespace chatchain {
 
-// The one value of a header that must not be repeated; 400 when it is.
-Try<std::optional<std::string>> SingleHeader(const http::Headers& headers, std::string_view name);
 // 422 unless ChatChain-Consistency is absent or "strict".
-Try<bool> StrictConsistency(const http::Headers& headers);
-
-// True when the Accept header names `type` with a quality above 0. Wildcards do not name it.
-bool AcceptNames(const http::Headers& headers, std::string_view type);
+Try<bool> StrictConsistency(const http::Request& request);
+// ChatChain-Session as text; empty when absent. Not decoded.
+Try<std::string> SessionText(const http::Request& request);
 
 // Percent-encodes all but RFC 3986 unreserved characters.
 std::string EncodeQuery(const QueryParams& params);

@@ -3,6 +3,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <climits>
 #include <fstream>
 #include <memory>
@@ -13,7 +14,10 @@
 #include "client/http/lines.h"
 #include "client/http/status_pages.h"
 #include "client/http/write_routes.h"
+#include "common/http/negotiation.h"
 #include "common/protocol/limits.h"
+#include "common/util/log.h"
+#include "common/util/metrics_text.h"
 #include "common/util/version.h"
 
 namespace chatchain {
@@ -43,16 +47,17 @@ http::Response Counted(const RouteContext& context, RouteId route, Handle handle
   return response;
 }
 
-// Headers that a read hands on to the node.
+constexpr std::string_view kJsonType = "application/json";
+constexpr std::string_view kLinesType = "application/x-ndjson";
+
+// What a read hands on to the node. The node judges the token.
 Try<ReadRequest> ReadFrom(const http::Request& request) {
   ReadRequest read{.target = request.target, .deadline = request.deadline};
-  auto session = SingleHeader(request.headers, "ChatChain-Session");
+  auto session = SessionText(request);
   if (!session) return Err(std::move(session.error()));
-  if (*session) {
-    read.session = **session;
-    read.headers.Add("ChatChain-Session", read.session);
-  }
-  const auto strict = StrictConsistency(request.headers);
+  read.session = std::move(*session);
+  if (!read.session.empty()) read.headers.Add("ChatChain-Session", read.session);
+  const auto strict = StrictConsistency(request);
   if (!strict) return Err(strict.error());
   if (*strict) read.headers.Add("ChatChain-Consistency", "strict");
   return read;
@@ -71,7 +76,7 @@ http::Response List(const RouteContext& context, const http::Request& request) {
   if (!query) return http::ProblemResponse(query.error());
   auto read = ReadFrom(request);
   if (!read) return http::ProblemResponse(read.error());
-  if (AcceptNames(request.headers, "application/x-ndjson")) {
+  if (http::AcceptsByName(request, kLinesType)) {
     return ListLines(context.proxy, context.clock,
                      {.params = request.query,
                       .limit = query->limit,
@@ -79,16 +84,23 @@ http::Response List(const RouteContext& context, const http::Request& request) {
                       .session = std::move(read->session),
                       .page_timeout_ms = context.config.request_timeout_ms});
   }
+  if (!http::Accepts(request, kJsonType)) {
+    return http::ProblemResponse(
+        http::NotAcceptable("application/json or application/x-ndjson"));
+  }
   read->expect = Expect::kPage;
   return Forward(context, std::move(*read));
 }
 
 http::Response Get(const RouteContext& context, const http::Request& request) {
   if (auto problem = RefuseParams(request.query)) return http::ProblemResponse(*problem);
+  if (!http::Accepts(request, kJsonType)) {
+    return http::ProblemResponse(http::NotAcceptable(kJsonType));
+  }
   // What is no id names no message, at any node.
   const std::string& id = request.path_params.at("id");
   if (!MessageId::Parse(id)) {
-    return http::ProblemResponse(MakeProblem(404, "", "there is no message with this id"));
+    return http::ProblemResponse(MakeProblem(404, "", "no message has the id \"" + LogSafe(id) + "\""));
   }
   auto read = ReadFrom(request);
   if (!read) return http::ProblemResponse(read.error());
@@ -132,7 +144,7 @@ std::vector<http::Route> MessageRoutes(const Shared& context) {
        .pattern = "/messages",
        .handler =
            [context](http::Request& request) {
-             const bool lines = AcceptNames(request.headers, "application/x-ndjson");
+             const bool lines = http::AcceptsByName(request, kLinesType);
              return Counted(*context, lines ? RouteId::kListLines : RouteId::kList,
                             [&] { return List(*context, request); });
            }},
@@ -158,14 +170,15 @@ std::vector<http::Route> StatusRoutes(const Shared& context) {
       {.method = "GET",
        .pattern = "/metrics",
        .handler = plain([](const RouteContext& c) {
-         return Text("text/plain; version=0.0.4; charset=utf-8",
-                     MetricsText(c.proxy, c.server_stats()));
+         return Text(std::string(MetricsText::kContentType),
+                     RenderMetrics(c.proxy, c.server_stats()));
        }),
        .never_shed = true},
       {.method = "GET",
        .pattern = "/version",
        .handler = plain([](const RouteContext&) {
-         return http::JsonResponse(200, "{\"version\":\"" + std::string(ProjectVersion()) + "\"}");
+         return http::JsonResponse(200, R"({"program":"chatchain-client","version":")" +
+                                             std::string(ProjectVersion()) + "\"}");
        })},
       {.method = "GET", .pattern = "/network", .handler = plain(Network)},
       {.method = "GET",

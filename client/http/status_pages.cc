@@ -12,6 +12,7 @@
 #include "common/protocol/json.h"
 #include "common/protocol/sync.h"
 #include "common/util/encoding.h"
+#include "common/util/metrics_text.h"
 #include "common/util/version.h"
 
 namespace chatchain {
@@ -39,133 +40,108 @@ std::string MillisOrNull(std::optional<int64_t> us) {
   return text;
 }
 
+// A number as a label: 0.0005, 1, 10.
 std::string Seconds(int64_t us) {
   char text[32];
   std::snprintf(text, sizeof(text), "%g", static_cast<double>(us) / 1e6);
   return text;
 }
 
-// One metric family: HELP and TYPE, then its samples.
-class Family {
- public:
-  Family(std::string* out, std::string_view name, std::string_view type, std::string_view help)
-      : out_(*out), name_("chatchain_proxy_" + std::string(name)) {
-    out_.append("# HELP ").append(name_).append(" ").append(help).append("\n");
-    out_.append("# TYPE ").append(name_).append(" ").append(type).append("\n");
-  }
-  // `labels` without braces; empty: none.
-  void Sample(std::string_view labels, std::string_view value, std::string_view suffix = "") {
-    out_.append(name_).append(suffix);
-    if (!labels.empty()) out_.append("{").append(labels).append("}");
-    out_.append(" ").append(value).append("\n");
-  }
-  void Sample(std::string_view labels, uint64_t value) { Sample(labels, std::to_string(value)); }
-  void Histogram(const std::string& labels, const DurationHistogram& histogram) {
-    uint64_t total = 0;
-    for (size_t i = 0; i < DurationHistogram::kBoundsUs.size(); ++i) {
-      total += histogram.bucket(i);
-      Sample(labels + ",le=\"" + Seconds(DurationHistogram::kBoundsUs[i]) + "\"",
-             std::to_string(total), "_bucket");
-    }
-    total += histogram.bucket(DurationHistogram::kBoundsUs.size());
-    Sample(labels + ",le=\"+Inf\"", std::to_string(total), "_bucket");
-    char sum[32];
-    std::snprintf(sum, sizeof(sum), "%.6f", static_cast<double>(histogram.sum_us()) / 1e6);
-    Sample(labels, sum, "_sum");
-    Sample(labels, std::to_string(total), "_count");
-  }
+using Labels = MetricsText::Labels;
 
- private:
-  std::string& out_;
-  const std::string name_;
-};
-
-std::string Label(std::string_view name, std::string_view value) {
-  std::string out(name);
-  out.append("=\"");
-  for (const char c : value) {
-    if (c == '\\' || c == '"') out.push_back('\\');
-    out.push_back(c == '\n' ? ' ' : c);
-  }
-  return out + "\"";
+void Family(MetricsText* page, std::string_view name, std::string_view type,
+            std::string_view help) {
+  page->Family("chatchain_proxy_" + std::string(name), type, help);
 }
 
-void AppendNodeMetrics(std::string* out, Proxy& proxy, const NetworkReport& network) {
-  std::vector<std::string> labels;
-  for (const auto& node : network.nodes) labels.push_back(Label("node", node.report.address));
+double Value(const Counter& counter) { return static_cast<double>(counter.load()); }
 
-  Family answers(out, "node_answers_total", "counter",
-                 "Tries at a node by outcome: final, not_final, refused, fault, cancelled.");
-  for (size_t i = 0; i < labels.size(); ++i) {
+void Histogram(MetricsText* page, const Labels& labels, const DurationHistogram& histogram) {
+  uint64_t total = 0;
+  const auto bucket = [&](std::string le) {
+    Labels with_bound = labels;
+    with_bound.emplace_back("le", std::move(le));
+    page->Sample(with_bound, static_cast<double>(total), "_bucket");
+  };
+  for (size_t i = 0; i < DurationHistogram::kBoundsUs.size(); ++i) {
+    total += histogram.bucket(i);
+    bucket(Seconds(DurationHistogram::kBoundsUs[i]));
+  }
+  total += histogram.bucket(DurationHistogram::kBoundsUs.size());
+  bucket("+Inf");
+  page->Sample(labels, static_cast<double>(histogram.sum_us()) / 1e6, "_sum");
+  page->Sample(labels, static_cast<double>(total), "_count");
+}
+
+// One family with one sample a node.
+template <typename ValueOf>
+void NodeFamily(MetricsText* page, const NetworkReport& network, std::string_view name,
+                std::string_view type, std::string_view help, ValueOf value_of) {
+  Family(page, name, type, help);
+  for (size_t i = 0; i < network.nodes.size(); ++i) {
+    page->Sample({{"node", network.nodes[i].report.address}}, static_cast<double>(value_of(i)));
+  }
+}
+
+void AppendNodeMetrics(MetricsText* page, Proxy& proxy, const NetworkReport& network) {
+  Family(page, "node_answers_total", "counter",
+         "Tries at a node by outcome: final, not_final, refused, fault, cancelled.");
+  for (size_t i = 0; i < network.nodes.size(); ++i) {
     const NodeMetrics& node = proxy.node_metrics(i);
-    const std::array<std::pair<std::string_view, const Counter*>, 5> outcomes = {{
+    const std::array<std::pair<const char*, const Counter*>, 5> outcomes = {{
         {"final", &node.final_answers},
         {"not_final", &node.not_final},
         {"refused", &node.refused},
         {"fault", &node.faults},
         {"cancelled", &node.cancelled},
     }};
-    for (const auto& [name, counter] : outcomes) {
-      answers.Sample(labels[i] + "," + Label("outcome", name), counter->load());
+    for (const auto& [outcome, counter] : outcomes) {
+      page->Sample({{"node", network.nodes[i].report.address}, {"outcome", outcome}},
+                   Value(*counter));
     }
   }
-  Family batches(out, "node_batches_total", "counter", "Batches of messages sent to a node.");
-  for (size_t i = 0; i < labels.size(); ++i) {
-    batches.Sample(labels[i], proxy.node_metrics(i).batches.load());
-  }
-  Family items(out, "node_batch_messages_total", "counter", "Messages in those batches.");
-  for (size_t i = 0; i < labels.size(); ++i) {
-    items.Sample(labels[i], proxy.node_metrics(i).batch_items.load());
-  }
-  Family full(out, "node_queue_full_total", "counter",
-              "Messages not handed to a node because its queue was full.");
-  for (size_t i = 0; i < labels.size(); ++i) {
-    full.Sample(labels[i], proxy.node_metrics(i).queue_full.load());
-  }
-  Family queued(out, "node_queued_messages", "gauge", "Messages that wait to be sent to a node.");
-  for (size_t i = 0; i < labels.size(); ++i) {
-    queued.Sample(labels[i], uint64_t{network.nodes[i].queued_messages});
-  }
-  Family ready(out, "node_ready", "gauge", "1 while a node counts as ready.");
-  for (size_t i = 0; i < labels.size(); ++i) {
-    ready.Sample(labels[i], network.nodes[i].report.ready ? uint64_t{1} : uint64_t{0});
-  }
-  Family breaker(out, "node_breaker_open", "gauge",
-                 "1 while a node's breaker is open, 0.5 while half open.");
-  for (size_t i = 0; i < labels.size(); ++i) {
-    const Breaker::State state = network.nodes[i].report.breaker;
-    breaker.Sample(labels[i], state == Breaker::State::kOpen       ? "1"
-                              : state == Breaker::State::kHalfOpen ? "0.5"
-                                                                   : "0");
-  }
-  Family lag(out, "node_lag_records", "gauge",
-             "Log records that other nodes have shown and this one has not; absent when unknown.");
-  for (size_t i = 0; i < labels.size(); ++i) {
-    if (network.nodes[i].lag >= 0) {
-      lag.Sample(labels[i], static_cast<uint64_t>(network.nodes[i].lag));
-    }
-  }
-  Family duration(out, "node_duration_seconds", "histogram", "Duration of tries at a node.");
-  for (size_t i = 0; i < labels.size(); ++i) {
-    duration.Histogram(labels[i], proxy.node_metrics(i).duration);
+  NodeFamily(page, network, "node_batches_total", "counter", "Batches of messages sent to a node.",
+             [&](size_t i) { return Value(proxy.node_metrics(i).batches); });
+  NodeFamily(page, network, "node_batch_messages_total", "counter", "Messages in those batches.",
+             [&](size_t i) { return Value(proxy.node_metrics(i).batch_items); });
+  NodeFamily(page, network, "node_queue_full_total", "counter",
+             "Messages not handed to a node because its queue was full.",
+             [&](size_t i) { return Value(proxy.node_metrics(i).queue_full); });
+  NodeFamily(page, network, "node_queued_messages", "gauge",
+             "Messages that wait to be sent to a node.",
+             [&](size_t i) { return network.nodes[i].queued_messages; });
+  NodeFamily(page, network, "node_ready", "gauge", "1 while a node counts as ready.",
+             [&](size_t i) { return network.nodes[i].report.ready ? 1 : 0; });
+  NodeFamily(page, network, "node_breaker_open", "gauge",
+             "1 while a node's breaker is open, 0.5 while half open.", [&](size_t i) {
+               const Breaker::State state = network.nodes[i].report.breaker;
+               if (state == Breaker::State::kHalfOpen) return 0.5;
+               return state == Breaker::State::kOpen ? 1.0 : 0.0;
+             });
+  NodeFamily(page, network, "node_lag_records", "gauge",
+             "Log records that other nodes have shown and this one has not; -1 when not known.",
+             [&](size_t i) { return network.nodes[i].lag; });
+  Family(page, "node_duration_seconds", "histogram", "Duration of tries at a node.");
+  for (size_t i = 0; i < network.nodes.size(); ++i) {
+    Histogram(page, {{"node", network.nodes[i].report.address}}, proxy.node_metrics(i).duration);
   }
 }
 
-void AppendRouteMetrics(std::string* out, const ProxyMetrics& metrics) {
-  constexpr std::array<std::string_view, 5> kClasses = {"1xx", "2xx", "3xx", "4xx", "5xx"};
-  Family requests(out, "requests_total", "counter", "Requests by route and class of status.");
+void AppendRouteMetrics(MetricsText* page, const ProxyMetrics& metrics) {
+  constexpr std::array<const char*, 5> kClasses = {"1xx", "2xx", "3xx", "4xx", "5xx"};
+  Family(page, "requests_total", "counter", "Requests by route and class of status.");
   for (size_t route = 0; route < kRouteCount; ++route) {
-    const std::string label = Label("route", RouteName(static_cast<RouteId>(route)));
+    const std::string name(RouteName(static_cast<RouteId>(route)));
     for (size_t i = 0; i < kClasses.size(); ++i) {
-      requests.Sample(label + "," + Label("code", kClasses[i]),
-                      metrics.routes[route].by_class[i].load());
+      page->Sample({{"route", name}, {"code", kClasses[i]}},
+                   Value(metrics.routes[route].by_class[i]));
     }
   }
-  Family duration(out, "request_duration_seconds", "histogram",
-                  "Duration of requests by route; of NDJSON the first page.");
+  Family(page, "request_duration_seconds", "histogram",
+         "Duration of requests by route; of NDJSON the first page.");
   for (size_t route = 0; route < kRouteCount; ++route) {
-    duration.Histogram(Label("route", RouteName(static_cast<RouteId>(route))),
-                       metrics.routes[route].duration);
+    Histogram(page, {{"route", std::string(RouteName(static_cast<RouteId>(route)))}},
+              metrics.routes[route].duration);
   }
 }
 
@@ -223,41 +199,42 @@ std::string ReadyJson(const NetworkReport& network, bool draining) {
   return out + "}";
 }
 
-std::string MetricsText(Proxy& proxy, const http::ServerStats& server) {
+std::string RenderMetrics(Proxy& proxy, const http::ServerStats& server) {
   const NetworkReport network = proxy.Network();
   const ProxyMetrics& metrics = proxy.metrics();
-  std::string out;
-  const auto single = [&](std::string_view name, std::string_view type, std::string_view help,
-                          uint64_t value) { Family(&out, name, type, help).Sample("", value); };
-  Family(&out, "build_info", "gauge", "Always 1; the version is a label.")
-      .Sample(Label("version", ProjectVersion()), uint64_t{1});
-  AppendRouteMetrics(&out, metrics);
-  AppendNodeMetrics(&out, proxy, network);
-  single("nodes", "gauge", "Configured nodes.", network.nodes.size());
-  single("nodes_ready", "gauge", "Nodes that count as ready.",
-         static_cast<uint64_t>(network.ready));
-  single("converged", "gauge", "1 while all nodes that answer hold the same log.",
-         network.converged ? 1 : 0);
-  single("hedges_total", "counter", "Second tries sent because the first was slow.",
-         metrics.hedges.load());
-  single("hedges_refused_total", "counter", "Second tries not sent: over the budget.",
-         metrics.hedges_refused.load());
-  single("retry_rounds_total", "counter", "Times that all nodes were asked once more.",
-         metrics.rounds.load());
-  single("retry_rounds_refused_total", "counter", "Times that they were not: over the budget.",
-         metrics.rounds_refused.load());
-  single("unanswered_total", "counter", "Requests that no node could take.",
-         metrics.unanswered.load());
-  single("connections_open", "gauge", "Client connections.", server.connections_open);
-  single("connections_accepted_total", "counter", "Client connections accepted.",
-         server.connections_accepted);
-  single("connections_refused_total", "counter", "Client connections refused: over the limit.",
-         server.connections_refused);
-  single("requests_shed_total", "counter", "Requests answered 503 because too many were in flight.",
-         server.requests_shed);
-  single("requests_in_flight", "gauge", "Requests being worked on.", server.in_flight);
-  single("workers", "gauge", "Threads that run requests.", server.workers);
-  return out;
+  MetricsText page;
+  const auto counter = [&](std::string_view name, std::string_view help, uint64_t value) {
+    Family(&page, name, "counter", help);
+    page.Sample(static_cast<double>(value));
+  };
+  const auto gauge = [&](std::string_view name, std::string_view help, uint64_t value) {
+    Family(&page, name, "gauge", help);
+    page.Sample(static_cast<double>(value));
+  };
+  Family(&page, "build_info", "gauge", "Always 1; the version is a label.");
+  page.Sample({{"version", std::string(ProjectVersion())}}, 1);
+  AppendRouteMetrics(&page, metrics);
+  AppendNodeMetrics(&page, proxy, network);
+  gauge("nodes", "Configured nodes.", network.nodes.size());
+  gauge("nodes_ready", "Nodes that count as ready.", static_cast<uint64_t>(network.ready));
+  gauge("converged", "1 while all nodes that answer hold the same log.", network.converged ? 1 : 0);
+  counter("hedges_total", "Second tries sent because the first was slow.", metrics.hedges);
+  counter("hedges_refused_total", "Second tries not sent: over the budget.",
+          metrics.hedges_refused);
+  counter("retry_rounds_total", "Times that all nodes were asked once more.", metrics.rounds);
+  counter("retry_rounds_refused_total", "Times that they were not: over the budget.",
+          metrics.rounds_refused);
+  counter("unanswered_total", "Requests that no node could take.", metrics.unanswered);
+  gauge("connections_open", "Client connections.", server.connections_open);
+  counter("connections_accepted_total", "Client connections accepted.",
+          server.connections_accepted);
+  counter("connections_refused_total", "Client connections refused: over the limit.",
+          server.connections_refused);
+  counter("requests_shed_total", "Requests answered 503 because too many were in flight.",
+          server.requests_shed);
+  gauge("requests_in_flight", "Requests being worked on.", server.in_flight);
+  gauge("workers", "Threads that run requests.", server.workers);
+  return page.Take();
 }
 
 }  // namespace chatchain

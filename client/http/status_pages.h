@@ -16,6 +16,6 @@ std::string NetworkJson(const NetworkReport& network, Strategy read, Strategy wr
 std::string ReadyJson(const NetworkReport& network, bool draining);
 
 // Prometheus text format 0.0.4.
-std::string MetricsText(Proxy& proxy, const http::ServerStats& server);
+std::string RenderMetrics(Proxy& proxy, const http::ServerStats& server);
 
 }  // namespace chatchain

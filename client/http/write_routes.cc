@@ -8,6 +8,7 @@
 #include "client/http/headers.h"
 #include "client/proxy/batch_answer.h"
 #include "client/proxy/json_slice.h"
+#include "common/http/negotiation.h"
 #include "common/protocol/json.h"
 #include "common/protocol/limits.h"
 #include "common/util/encoding.h"
@@ -24,10 +25,25 @@ struct WriteHead {
 };
 
 Try<WriteHead> ParseHead(const WriteRouteContext& context, const http::Request& request) {
-  if (auto problem = RefuseParams(request.query)) return Err(std::move(*problem));
   WriteHead head;
-  auto acks = SingleHeader(request.headers, "ChatChain-Acks");
-  if (!acks) return Err(std::move(acks.error()));
+  // A write shows no old state, so the token does not go to the node, where it would keep messages of
+  // different clients out of one batch; it is joined to the answer's.
+  auto session = SessionText(request);
+  if (!session) return Err(std::move(session.error()));
+  head.session = std::move(*session);
+  if (!head.session.empty()) {
+    if (auto token = context.proxy.tokens().DecodeSession(head.session); !token) {
+      token.error().detail = "ChatChain-Session: " + token.error().detail;
+      return Err(std::move(token.error()));
+    }
+  }
+  if (auto strict = StrictConsistency(request); !strict) return Err(std::move(strict.error()));
+  if (auto problem = RefuseParams(request.query)) return Err(std::move(*problem));
+  if (!http::Accepts(request, "application/json")) {
+    return Err(http::NotAcceptable("application/json"));
+  }
+  const auto acks = http::SingleHeader(request, "ChatChain-Acks");
+  if (!acks) return Err(acks.error());
   if (*acks) {
     const int nodes = static_cast<int>(context.proxy.node_count());
     const auto parsed = ParseAcks(**acks, nodes);
@@ -35,45 +51,29 @@ Try<WriteHead> ParseHead(const WriteRouteContext& context, const http::Request& 
     head.acks = **acks;
     head.copies = parsed->Needed(nodes);
   }
-  // A write shows no old state, so the token does not go to the node, where it would keep messages of
-  // different clients out of one batch; it is joined to the answer's.
-  auto session = SingleHeader(request.headers, "ChatChain-Session");
-  if (!session) return Err(std::move(session.error()));
-  if (*session) {
-    if (const auto token = context.proxy.tokens().DecodeSession(**session); !token) {
-      return Err(token.error());
-    }
-    head.session = **session;
-  }
-  if (auto strict = StrictConsistency(request.headers); !strict) return Err(std::move(strict.error()));
   return head;
 }
 
-Try<Stamp> TakeStamp(const WriteRouteContext& context, std::optional<std::string_view> given) {
+Try<Stamp> TakeStamp(const WriteRouteContext& context, std::string_view name,
+                     std::optional<std::string_view> given) {
   if (!given) return context.hlc.Next();
   const auto stamp = ParseHexU64(*given);
-  if (!stamp) return Err(Invalid("stamp", "must be 16 hex digits"));
+  if (!stamp) return Err(Invalid(name, "must be 16 lower-case hex digits"));
   return context.hlc.Accept(*stamp);
 }
 
-// The item as it goes to every node, on every try.
-Try<std::string> MakeItem(const WriteRouteContext& context, Message message,
-                          std::optional<std::string> key, std::optional<std::string_view> stamp) {
-  if (key) {
-    if (const std::string_view rule = KeyRule(*key); !rule.empty()) return Err(Invalid("key", rule));
-    message.key = std::move(*key);
-  } else {
-    message.key = MakeUuidV7(context.hlc.NowMs(), context.random);
-  }
-  const auto accepted = TakeStamp(context, stamp);
-  if (!accepted) return Err(accepted.error());
+// The item as it goes to every node, on every try. `key` empty: one is made.
+Try<std::string> MakeItem(const WriteRouteContext& context, Message message, std::string key,
+                          Stamp stamp) {
+  message.key =
+      key.empty() ? MakeUuidV7(context.hlc.NowMs(), context.random) : std::move(key);
   auto valid = Validate(std::move(message));
   if (!valid) return Err(InvalidMessage(std::move(valid.error())));
   std::string item = "{";
   AppendMessageMembers(&item, valid->message());
   item.append(",\"key\":");
   AppendJsonString(&item, valid->message().key);
-  item.append(",\"stamp\":\"").append(HexU64(*accepted)).append("\"}");
+  item.append(",\"stamp\":\"").append(HexU64(stamp)).append("\"}");
   return item;
 }
 
@@ -120,17 +120,20 @@ void AddOrigin(const WriteRouteContext& context, const WriteResult& result, int 
 Try<std::string> ItemFromJson(const WriteRouteContext& context, const Json& json) {
   auto message = MessageFromJson(json, {"key", "stamp"});
   if (!message) return Err(std::move(message.error()));
-  std::optional<std::string> key;
-  std::optional<std::string_view> stamp;
+  std::string key;
+  std::optional<std::string_view> stamp_text;
   if (const auto member = json.find("key"); member != json.end()) {
     if (!member->is_string()) return Err(Invalid("key", "must be a string"));
     key = member->get<std::string>();
+    if (key.empty()) return Err(Invalid("key", KeyRule(key)));
   }
   if (const auto member = json.find("stamp"); member != json.end()) {
-    if (!member->is_string()) return Err(Invalid("stamp", "must be 16 hex digits"));
-    stamp = member->get_ref<const std::string&>();
+    if (!member->is_string()) return Err(Invalid("stamp", "must be a string"));
+    stamp_text = member->get_ref<const std::string&>();
   }
-  return MakeItem(context, std::move(*message), std::move(key), stamp);
+  const auto stamp = TakeStamp(context, "stamp", stamp_text);
+  if (!stamp) return Err(stamp.error());
+  return MakeItem(context, std::move(*message), std::move(key), *stamp);
 }
 
 // The "messages" of a batch body.
@@ -142,9 +145,9 @@ Try<Json> BatchMessages(const std::string& body) {
   }
   const auto messages = json->find("messages");
   if (messages == json->end()) return Err(Invalid("messages", "is required"));
-  if (!messages->is_array()) return Err(Invalid("messages", "must be an array"));
-  if (messages->empty() || messages->size() > limits::kBatchMaxMessages) {
-    return Err(Invalid("messages", "must have 1 to 1000 items"));
+  if (!messages->is_array() || messages->empty() ||
+      messages->size() > limits::kBatchMaxMessages) {
+    return Err(Invalid("messages", "must be a list of 1 to 1000 messages"));
   }
   return std::move(*messages);
 }
@@ -160,7 +163,11 @@ void AppendResult(std::string* out, int status, std::string_view body) {
 http::Response SendMessage(const WriteRouteContext& context, const http::Request& request) {
   const auto head = ParseHead(context, request);
   if (!head) return http::ProblemResponse(head.error());
-  auto key = SingleHeader(request.headers, "Idempotency-Key");
+  const auto stamp_text = http::SingleHeader(request, "ChatChain-Stamp");
+  if (!stamp_text) return http::ProblemResponse(stamp_text.error());
+  const auto stamp = TakeStamp(context, "ChatChain-Stamp", *stamp_text);
+  if (!stamp) return http::ProblemResponse(stamp.error());
+  const auto key = http::SingleHeader(request, "Idempotency-Key");
   if (!key) return http::ProblemResponse(key.error());
   if (*key) {
     if (const std::string_view rule = KeyRule(**key); !rule.empty()) {
@@ -171,8 +178,7 @@ http::Response SendMessage(const WriteRouteContext& context, const http::Request
   if (!json) return http::ProblemResponse(json.error());
   auto message = MessageFromJson(*json, {});
   if (!message) return http::ProblemResponse(message.error());
-  auto item = MakeItem(context, std::move(*message), std::move(*key),
-                       request.headers.Get("ChatChain-Stamp"));
+  auto item = MakeItem(context, std::move(*message), std::string(key->value_or("")), *stamp);
   if (!item) return http::ProblemResponse(item.error());
 
   WriteResult result = context.proxy.Write({.items = {std::move(*item)},
@@ -182,13 +188,13 @@ http::Response SendMessage(const WriteRouteContext& context, const http::Request
   ItemOutcome& outcome = result.items.front();
   if (outcome.status == 0) return NobodyTook(result, outcome);
   const int node = outcome.node;
-  const bool created = outcome.status == 201;
+  const bool stored = outcome.status < 300;
   const bool replayed = outcome.status == 200;
   Shown shown = Show(std::move(outcome), result.copies.front(), *head);
 
   http::Response response = http::JsonResponse(shown.status, std::move(shown.body));
   if (shown.status >= 300) response.content_type = kProblemContentType;
-  if (created) {
+  if (stored) {
     const auto id = JsonMember(response.body, "id");
     if (const auto text = id ? PlainJsonString(*id) : std::nullopt) {
       response.headers.Set("Location", "/messages/" + std::string(*text));
@@ -205,7 +211,7 @@ http::Response SendBatch(const WriteRouteContext& context, const http::Request& 
   if (!head) return http::ProblemResponse(head.error());
   if (request.headers.Get("Idempotency-Key")) {
     return http::ProblemResponse(
-        BadRequest("a batch takes no Idempotency-Key header; each item has its own \"key\""));
+        BadRequest("Idempotency-Key: a batch takes a \"key\" in each item instead"));
   }
   auto messages = BatchMessages(request.body);
   if (!messages) return http::ProblemResponse(messages.error());
