@@ -120,7 +120,7 @@ std::vector<PeerStatus> SyncDriver::peers() const {
     for (const auto& [key, head] : state->heads) {
       // The later of what its pulls and its answers showed.
       Seq theirs = 0;
-      for (const HeadVector* vector : {&shown, &peer->heads}) {
+      for (const HeadVector* vector : {&shown, static_cast<const HeadVector*>(&peer->heads)}) {
         const auto it = vector->find(key);
         if (it != vector->end()) theirs = std::max(theirs, it->second.seq);
       }
