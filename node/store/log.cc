@@ -22,6 +22,20 @@ void BindOptionalText(Statement* statement, int index, const std::string& text) 
   }
 }
 
+// As `sender, recipient, room, text, timestamp, key`, from parameter `index` on.
+void BindMessage(Statement* statement, int index, const Message& message) {
+  statement->BindText(index, message.sender);
+  BindOptionalText(statement, index + 1, message.recipient);
+  BindOptionalText(statement, index + 2, message.room);
+  statement->BindText(index + 3, message.text);
+  if (message.timestamp) {
+    statement->Bind(index + 4, *message.timestamp);
+  } else {
+    statement->BindNull(index + 4);
+  }
+  statement->BindText(index + 5, message.key);
+}
+
 int64_t MaxOf(const Database& db, const char* sql) {
   Statement statement(db, sql);
   statement.Step();
@@ -117,6 +131,7 @@ void Log::MendHeads(const std::vector<EpochKey>& doubtful) {
       Touch(key);
       const Position found = epochs_.at(key).head;
       if (found.seq > 0) Repair({key, found.seq});
+      Settle({.damaged = {}, .uncovered = {}, .orphans = true});
       const EpochState& state = epochs_.at(key);
       update_epoch_.Bind(1, static_cast<int64_t>(state.head.seq)).BindBlob(2, state.head.chain.view());
       update_epoch_.Bind(3, state.frozen ? 1 : 0).Bind(4, state.ref).Run();
@@ -226,19 +241,26 @@ std::optional<Log::StoredMessage> Log::Find(const MessageId& id) {
   return StoredMessage{find_by_id_.Int(0), StampFromSql(find_by_id_.Int(1)), id};
 }
 
+// To answer "known" for a copy that a repair will remove would lose the message.
+std::optional<Log::StoredMessage> Log::FindAndMend(const ValidMessage& message) {
+  const auto found = Find(message.id());
+  Stamp stamp = 0;
+  if (!found || ReadSound(found->ref, &stamp)) return found;
+  spdlog::error("the message {} is damaged on disk: it is replaced by the one that came in",
+                message.id().Text());
+  Statement mend(db_, "UPDATE messages SET id=?, sender=?, recipient=?, room=?, text=?, timestamp=?, "
+                      "key=? WHERE ref=?");
+  mend.BindBlob(1, message.id().view());
+  BindMessage(&mend, 2, message.message());
+  mend.Bind(8, found->ref).Run();
+  return found;
+}
+
 int64_t Log::InsertMessage(const ValidMessage& valid, Stamp stamp) {
-  const Message& message = valid.message();
   Statement& insert = insert_message_;
-  insert.Bind(1, ++last_message_ref_).BindBlob(2, valid.id().view()).BindText(3, message.sender);
-  BindOptionalText(&insert, 4, message.recipient);
-  BindOptionalText(&insert, 5, message.room);
-  insert.BindText(6, message.text);
-  if (message.timestamp) {
-    insert.Bind(7, *message.timestamp);
-  } else {
-    insert.BindNull(7);
-  }
-  insert.BindText(8, message.key).Bind(9, SqlStamp(stamp)).Run();
+  insert.Bind(1, ++last_message_ref_).BindBlob(2, valid.id().view());
+  BindMessage(&insert, 3, valid.message());
+  insert.Bind(9, SqlStamp(stamp)).Run();
   ++messages_;
   return last_message_ref_;
 }
@@ -281,7 +303,7 @@ void Log::AppendOwn(const Hash& digest, Stamp stamp, int64_t message_ref) {
 }
 
 Appended Log::Append(const ValidMessage& message, std::optional<Stamp> given) {
-  if (const auto known = Find(message.id())) {
+  if (const auto known = FindAndMend(message)) {
     return {Appended::Kind::kKnown, known->stamp, known->ref};
   }
   {
@@ -348,8 +370,7 @@ Applied Log::Apply(const VerifiedRun& run) {
     const Record& record = it->record;
     std::optional<int64_t> message_ref;
     if (it->message) {
-      const MessageId& id = it->message->id();
-      if (const auto stored = Find(id)) {
+      if (const auto stored = FindAndMend(*it->message)) {
         message_ref = stored->ref;
         AddStamp(*stored, record.stamp);
       } else {
@@ -437,6 +458,8 @@ void Log::Repair(const CorruptRecord& corrupt) {
   if (RecordIsSound(corrupt.epoch, corrupt.seq, &damaged_message)) return;  // repaired meanwhile
   Loose loose;
   if (damaged_message != 0) loose.damaged.push_back(damaged_message);
+  // Where the record is what is damaged, it does not say (truly) which message it was for.
+  loose.orphans = damaged_message == 0;
   LowerHead(corrupt.epoch, corrupt.seq, &loose);
   Settle(std::move(loose));
 }
@@ -444,7 +467,7 @@ void Log::Repair(const CorruptRecord& corrupt) {
 void Log::RepairMessage(int64_t message_ref) {
   Stamp stamp = 0;
   if (ReadSound(message_ref, &stamp)) return;
-  Settle({{message_ref}, {}});
+  Settle({.damaged = {message_ref}, .uncovered = {}});
 }
 
 // Takes `damaged` and all above it out of the epoch, and further down what does not hold as a head.
@@ -473,6 +496,7 @@ void Log::LowerHead(const EpochKey& key, Seq damaged, Loose* loose) {
     int64_t damaged_message = 0;
     if (state.head.seq == 0 || RecordIsSound(key, state.head.seq, &damaged_message)) break;
     if (damaged_message != 0) loose->damaged.push_back(damaged_message);
+    loose->orphans = loose->orphans || damaged_message == 0;
     from = state.head.seq;
   }
   spdlog::error("the record {} at {} is damaged on disk: its head goes back to {} and it is fetched "
@@ -507,7 +531,13 @@ void Log::Settle(Loose loose) {
   Statement covered(db_,
                     "SELECT 1 FROM records r JOIN epochs e ON e.ref=r.epoch WHERE r.message=? AND "
                     "e.frozen=0 LIMIT 1");
-  while (!loose.damaged.empty() || !loose.uncovered.empty()) {
+  while (!loose.damaged.empty() || !loose.uncovered.empty() || loose.orphans) {
+    if (loose.orphans) {
+      loose.orphans = false;
+      Statement orphans(db_, "SELECT ref FROM messages m WHERE NOT EXISTS (SELECT 1 FROM records r WHERE "
+                             "r.message=m.ref)");
+      while (orphans.Step()) loose.uncovered.push_back(orphans.Int(0));
+    }
     while (!loose.damaged.empty()) {
       const int64_t ref = loose.damaged.back();
       loose.damaged.pop_back();

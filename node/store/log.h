@@ -90,6 +90,7 @@ class Log {
   struct Loose {
     std::vector<int64_t> damaged;    // messages: to be removed, with all that vouches for them
     std::vector<int64_t> uncovered;  // messages that may have lost their last record
+    bool orphans = false;            // so may messages that nothing here names
   };
 
   bool HeadIsLast(const EpochKey& key, EpochState* state);
@@ -98,6 +99,8 @@ class Log {
   const EpochKey& LiveEpoch();             // begins one where there is none
 
   std::optional<StoredMessage> Find(const MessageId& id);
+  // The stored copy of `message`; one that was damaged is whole again.
+  std::optional<StoredMessage> FindAndMend(const ValidMessage& message);
   // `damaged_message`: the copy that was meant, where it does not match its id; else 0.
   std::optional<StoredMessage> FindByDigest(const VerifiedRecord& record, int64_t* damaged_message);
   int64_t InsertMessage(const ValidMessage& message, Stamp stamp);
