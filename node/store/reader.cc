@@ -57,7 +57,8 @@ std::string WalkSql(const Walk& walk, bool places, bool descending) {
   std::string sql = "SELECT ";
   sql += places ? "p.stamp, p.id, " : "m.stamp, m.id, ";
   sql += kMessageColumns;
-  sql += places ? " FROM places p JOIN messages m ON m.ref=p.message"
+  // CROSS JOIN keeps the order of tables: another one would have to sort.
+  sql += places ? " FROM places p CROSS JOIN messages m ON m.ref=p.message"
                 : " FROM messages m INDEXED BY " + std::string(walk.index);
   const std::string table = places ? "p" : "m";
   sql += " WHERE " + table + ".stamp BETWEEN ?1 AND ?2 AND (" + table + ".stamp, " + table + ".id)";
@@ -71,6 +72,14 @@ std::string WalkSql(const Walk& walk, bool places, bool descending) {
 }
 
 }  // namespace
+
+std::vector<std::string> HistoryStatements(const Filter& filter, bool descending) {
+  std::vector<std::string> statements;
+  for (const Walk& walk : PlanWalks(filter)) {
+    for (const bool places : {false, true}) statements.push_back(WalkSql(walk, places, descending));
+  }
+  return statements;
+}
 
 // One running walk: its rows come in order of place.
 class ReadConnection::Source {
