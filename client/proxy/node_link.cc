@@ -63,7 +63,12 @@ void NodeLink::End(bool answered) {
   const SteadyTime now = clock_.Steady();
   MutexLock lock(mutex_);
   --owed_;
-  if (answered) last_sign_ = now;
+  if (answered) {
+    last_sign_ = now;
+    left_mute_ = false;
+  } else if (now - last_sign_ > kMuteAfter) {
+    left_mute_ = true;
+  }
 }
 
 NodeAnswer NodeLink::JudgeAnswer(http::ClientResponse response, Expect expect) const {
@@ -165,6 +170,7 @@ void NodeLink::OnProbe(const ProbeResult& result, int64_t took_us) {
   const SteadyTime now = clock_.Steady();
   MutexLock lock(mutex_);
   breaker_.OnProbe(true, now, 0);
+  left_mute_ = false;
   probe_ = result;
   if (now - last_read_ > kReadIsOld) expected_us_ = static_cast<double>(took_us);
 }
@@ -188,7 +194,7 @@ NodeView NodeLink::View(SteadyTime now) const {
   MutexLock lock(mutex_);
   return {.state = probe_.state,
           .breaker = breaker_.state(now),
-          .mute = (owed_ > 0 && now - last_sign_ > kMuteAfter) ||
+          .mute = left_mute_ || (owed_ > 0 && now - last_sign_ > kMuteAfter) ||
                   (probe_sent_ && now - *probe_sent_ > kMuteAfter),
           .latency_us = static_cast<int64_t>(expected_us_),
           .in_flight = owed_};

@@ -625,6 +625,26 @@ TEST_CASE("a hung node does not delay what another has answered", "[proxy]") {
   CHECK(sound.requests() > 0);
 }
 
+TEST_CASE("reads move on from as many mute nodes as there are", "[proxy]") {
+  for (const Strategy strategy : kStrategies) {
+    INFO(StrategyName(strategy));
+    const auto hang = [](const ScriptedRequest&) { return Hang(); };
+    ScriptedNode one(hang);
+    ScriptedNode two(hang);
+    ScriptedNode sound(Sound);
+    ClientConfig config = Config({one.address(), two.address(), sound.address()});
+    config.read_strategy = strategy;
+    config.request_timeout_ms = 9000;  // a try alone has 3 s
+    Running proxy(config);
+    proxy.AwaitProbes();
+    const auto read = [&] { CHECK(proxy.Get("/messages").status == 200); };
+    CHECK(MillisOf(read) < 2700);
+    for (int i = 0; i < 5; ++i) read();
+    // By now both are known to be slow, or the test would have met them again.
+    CHECK(MillisOf(read) < 500);
+  }
+}
+
 TEST_CASE("a slow read is hedged; without a budget it moves on once its node is mute", "[proxy]") {
   for (const int percent : {10, 0}) {
     INFO(percent);
