@@ -21,7 +21,8 @@ constexpr size_t kFlushBytes = 64 * 1024;
 constexpr size_t kKeptBufferBytes = 1024;
 constexpr int64_t kHoldAnswersNs = 500'000;  // for the next one of a pipeline
 constexpr size_t kSkippedBodyBytes = 64 * 1024;
-constexpr int kLingerMs = 2'000;
+constexpr int kLingerMs = 1'000;
+constexpr int kLingerDrainingMs = 300;
 constexpr size_t kLingerBytes = 16 * 1024 * 1024;
 constexpr std::string_view kContinueAnswer = "HTTP/1.1 100 Continue\r\n\r\n";
 
@@ -300,6 +301,8 @@ Connection::Step Connection::RunHandler() {
   }
   const After after = AfterAnswer();
   FinishRequest();
+  // Before the peer has the answer, so that its next request finds room.
+  if (pending_.empty()) LeaveSlot();
   return after == After::kContinue ? Proceed(after) : Flush(after);
 }
 
@@ -447,7 +450,7 @@ void Connection::OnWritten(size_t bytes, bool failed) {
 void Connection::Linger() {
   LeaveSlot();
   ::shutdown(fd_, SHUT_WR);
-  Arm(Phase::kLingering, kLingerMs);
+  Arm(Phase::kLingering, core_.draining ? kLingerDrainingMs : kLingerMs);
   Discard();
 }
 

@@ -235,6 +235,10 @@ void SetDefaults(ConfigValues* values) {
   }
 }
 
+std::string Place(const std::string& file, uint32_t line) {
+  return file + ":" + std::to_string(line);
+}
+
 // Errors of a file with the line each is on.
 using LineErrors = std::vector<std::pair<uint32_t, std::string>>;
 
@@ -298,9 +302,15 @@ void SetFromTable(const std::string& file, std::string_view table_name, const to
       errors->emplace_back(line, dotted + ": " + value.error());
       continue;
     }
-    value->where = file + ":" + std::to_string(line) + ": " + dotted;
+    value->where = Place(file, line) + ": " + dotted;
     values->Set(*key, std::move(*value));
   }
+}
+
+bool IsTable(std::string_view name) {
+  const auto tables = ConfigTables();
+  return std::any_of(tables.begin(), tables.end(),
+                     [&](const ConfigTable& table) { return table.name == name; });
 }
 
 std::string UnknownTable(std::string_view name) {
@@ -332,28 +342,22 @@ Result<void, ConfigExit> SetFromFile(const std::string& file, ConfigValues* valu
   try {
     document = toml::parse(text, file);
   } catch (const toml::parse_error& error) {
-    return Err(ConfigError(file + ":" + std::to_string(error.source().begin.line),
-                           LogSafe(error.description())));
+    return Err(ConfigError(Place(file, error.source().begin.line), LogSafe(error.description())));
   }
   LineErrors errors;
   for (const auto& [name, node] : document) {
     const uint32_t line = name.source().begin.line;
-    const auto tables = ConfigTables();
-    const bool known = std::any_of(tables.begin(), tables.end(), [&](const ConfigTable& table) {
-      return table.name == name.str();
-    });
-    if (!known) {
+    if (!IsTable(name.str())) {
       errors.emplace_back(line, UnknownTable(name.str()));
     } else if (!node.is_table()) {
-      errors.emplace_back(
-          line, std::string(name.str()) + ": must be a table: [" + std::string(name.str()) + "]");
+      errors.emplace_back(line, std::string(name.str()) + ": must be a table, not a value");
     } else {
       SetFromTable(file, name.str(), *node.as_table(), values, &errors);
     }
   }
   if (errors.empty()) return {};
   const auto first = std::min_element(errors.begin(), errors.end());
-  return Err(ConfigError(file + ":" + std::to_string(first->first), first->second));
+  return Err(ConfigError(Place(file, first->first), first->second));
 }
 
 // Kubernetes describes a service called chatchain-node to its pods in variables of these names.

@@ -52,17 +52,12 @@ inline std::string OtherValue(const ConfigKey& key) {
       const std::string low = std::to_string(key.min);
       return low == key.fallback ? std::to_string(key.max) : low;
     }
-    case ConfigType::kChoice:
-      return std::string(key.choices.substr(key.choices.rfind('|') + 1));
+    case ConfigType::kChoice: return std::string(key.choices.substr(key.choices.rfind('|') + 1));
     case ConfigType::kName:
-    case ConfigType::kPath:
-      return "another-one";
-    case ConfigType::kListen:
-      return "127.0.0.2:9999";
-    case ConfigType::kAddressList:
-      return "127.0.0.3:9998,[::1]:9998";
-    case ConfigType::kOriginList:
-      return "https://chat.example,*";
+    case ConfigType::kPath: return "another-one";
+    case ConfigType::kListen: return "127.0.0.2:9999";
+    case ConfigType::kAddressList: return "127.0.0.3:9998,[::1]:9998";
+    case ConfigType::kOriginList: return "https://chat.example,*";
   }
   return "";
 }

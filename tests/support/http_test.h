@@ -70,6 +70,7 @@ class RawSocket {
 
   // False: the peer has closed.
   bool Send(std::string_view bytes) {
+    if (fd_ < 0) return false;
     while (!bytes.empty()) {
       pollfd state{fd_, POLLOUT, 0};
       if (::poll(&state, 1, static_cast<int>(kPatience.count())) <= 0) return false;
@@ -84,6 +85,7 @@ class RawSocket {
   enum class Read { kData, kEnd, kReset, kNothing };
   // Appends what there is to `*out`; waits for something for `wait` at most.
   Read ReadSome(std::string* out, std::chrono::milliseconds wait = kPatience) {
+    if (fd_ < 0) return Read::kEnd;
     pollfd state{fd_, POLLIN, 0};
     if (::poll(&state, 1, static_cast<int>(wait.count())) <= 0) return Read::kNothing;
     char buffer[16 * 1024];

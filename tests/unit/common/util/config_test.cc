@@ -126,8 +126,8 @@ TEST_CASE("an unknown key is named with its line and the nearest key", "[config]
   CHECK(FileError("[nodes]\n").starts_with("config.toml:1: unknown key \"nodes\"; did you mean"));
   CHECK(FileError("\n[quux]\n") ==
         "config.toml:2: unknown key \"quux\"; allowed tables: [cluster], [node], [client]");
-  CHECK(FileError("node = 1\n") == "config.toml:1: node: must be a table: [node]");
-  CHECK(FileError("[[node]]\n") == "config.toml:1: node: must be a table: [node]");
+  CHECK(FileError("node = 1\n") == "config.toml:1: node: must be a table, not a value");
+  CHECK(FileError("[[node]]\n") == "config.toml:1: node: must be a table, not a value");
 }
 
 TEST_CASE("the first wrong line of a file is the one reported", "[config]") {

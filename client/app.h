@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: MIT
+// The proxy's object graph, in construction order. main creates one App and runs it.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <string>
+
+#include "client/config.h"
+#include "client/proxy/proxy.h"
+#include "common/http/server.h"
+#include "common/protocol/hlc.h"
+#include "common/util/clock.h"
+#include "common/util/random.h"
+#include "common/util/result.h"
+
+namespace chatchain {
+
+class ClientApp {
+ public:
+  explicit ClientApp(ClientConfig config);
+  ~ClientApp();
+  ClientApp(const ClientApp&) = delete;
+  ClientApp& operator=(const ClientApp&) = delete;
+
+  // The error is one line for the operator.
+  Result<void, std::string> Start();
+  std::string address() const;
+
+  // Stops accepting, finishes what is in flight. True if nothing had to be cut.
+  bool Drain(int timeout_ms);
+
+ private:
+  const ClientConfig config_;
+  SystemClock clock_;
+  SystemRandom random_;
+  Hlc hlc_{clock_};
+  std::atomic<bool> draining_{false};
+  Proxy proxy_;
+  std::unique_ptr<http::Server> server_;
+};
+
+}  // namespace chatchain

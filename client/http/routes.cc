@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: MIT
+#include "client/http/routes.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <climits>
+#include <fstream>
+#include <memory>
+#include <sstream>
+#include <utility>
+
+#include "client/http/headers.h"
+#include "client/http/lines.h"
+#include "client/http/status_pages.h"
+#include "client/http/write_routes.h"
+#include "common/http/negotiation.h"
+#include "common/protocol/limits.h"
+#include "common/util/log.h"
+#include "common/util/metrics_text.h"
+#include "common/util/version.h"
+
+namespace chatchain {
+
+namespace {
+
+using Shared = std::shared_ptr<const RouteContext>;
+
+http::Response Text(std::string content_type, std::string body) {
+  http::Response response;
+  response.content_type = std::move(content_type);
+  response.body = std::move(body);
+  return response;
+}
+
+// Runs a handler and counts its answer under `route`.
+template <typename Handle>
+http::Response Counted(const RouteContext& context, RouteId route, Handle handle) {
+  const SteadyTime begin = context.clock.Steady();
+  http::Response response = handle();
+  RouteMetrics& metrics = context.proxy.metrics().routes[static_cast<size_t>(route)];
+  metrics.duration.Observe(std::chrono::duration_cast<std::chrono::microseconds>(
+                               context.clock.Steady() - begin)
+                               .count());
+  const auto by_class = static_cast<size_t>(std::clamp(response.status / 100, 1, 5) - 1);
+  metrics.by_class[by_class].fetch_add(1, std::memory_order_relaxed);
+  return response;
+}
+
+constexpr std::string_view kJsonType = "application/json";
+constexpr std::string_view kLinesType = "application/x-ndjson";
+
+// What a read hands on to the node. The node judges the token.
+Try<ReadRequest> ReadFrom(const http::Request& request) {
+  ReadRequest read{.target = request.target, .deadline = request.deadline};
+  auto session = SessionText(request);
+  if (!session) return Err(std::move(session.error()));
+  read.session = std::move(*session);
+  if (!read.session.empty()) read.headers.Add("ChatChain-Session", read.session);
+  const auto strict = StrictConsistency(request);
+  if (!strict) return Err(strict.error());
+  if (*strict) read.headers.Add("ChatChain-Consistency", "strict");
+  return read;
+}
+
+http::Response Forward(const RouteContext& context, ReadRequest read) {
+  ReadResult result = context.proxy.Read(std::move(read));
+  if (!result.answered) {
+    return Unanswered("no node could answer", result.failures, result.attempts);
+  }
+  return AnswerFrom(std::move(result));
+}
+
+http::Response List(const RouteContext& context, const http::Request& request) {
+  const auto query = ParseListQuery(request.query);
+  if (!query) return http::ProblemResponse(query.error());
+  auto read = ReadFrom(request);
+  if (!read) return http::ProblemResponse(read.error());
+  if (http::AcceptsByName(request, kLinesType)) {
+    return ListLines(context.proxy, context.clock,
+                     {.params = request.query,
+                      .limit = query->limit,
+                      .headers = std::move(read->headers),
+                      .session = std::move(read->session),
+                      .page_timeout_ms = context.config.request_timeout_ms});
+  }
+  if (!http::Accepts(request, kJsonType)) {
+    return http::ProblemResponse(
+        http::NotAcceptable("application/json or application/x-ndjson"));
+  }
+  read->expect = Expect::kPage;
+  return Forward(context, std::move(*read));
+}
+
+http::Response Get(const RouteContext& context, const http::Request& request) {
+  if (auto problem = RefuseParams(request.query)) return http::ProblemResponse(*problem);
+  if (!http::Accepts(request, kJsonType)) {
+    return http::ProblemResponse(http::NotAcceptable(kJsonType));
+  }
+  // What is no id names no message, at any node.
+  const std::string& id = request.path_params.at("id");
+  if (!MessageId::Parse(id)) {
+    return http::ProblemResponse(MakeProblem(404, "", "no message has the id \"" + LogSafe(id) + "\""));
+  }
+  auto read = ReadFrom(request);
+  if (!read) return http::ProblemResponse(read.error());
+  return Forward(context, std::move(*read));
+}
+
+http::Response Ready(const RouteContext& context) {
+  const bool draining = context.draining.load();
+  const bool ready = !draining && context.proxy.ready();
+  return http::JsonResponse(ready ? 200 : 503, ReadyJson(context.proxy.Network(), draining));
+}
+
+http::Response Network(const RouteContext& context) {
+  return http::JsonResponse(200, NetworkJson(context.proxy.Network(), context.config.read_strategy,
+                                             context.config.write_strategy));
+}
+
+std::vector<http::Route> MessageRoutes(const Shared& context) {
+  const auto counted = [context](RouteId id, auto handle) {
+    return [context, id, handle](http::Request& request) {
+      return Counted(*context, id, [&] { return handle(*context, request); });
+    };
+  };
+  const auto writing = [](auto handle) {
+    return [handle](const RouteContext& c, const http::Request& request) {
+      return handle(WriteRouteContext{c.proxy, c.hlc, c.random}, request);
+    };
+  };
+  return {
+      {.method = "POST",
+       .pattern = "/messages",
+       .handler = counted(RouteId::kSend, writing(SendMessage)),
+       .max_body_bytes = limits::kMessageBodyMaxBytes,
+       .json_body = true},
+      {.method = "POST",
+       .pattern = "/messages/batch",
+       .handler = counted(RouteId::kSendBatch, writing(SendBatch)),
+       .max_body_bytes = limits::kBatchBodyMaxBytes,
+       .json_body = true},
+      {.method = "GET",
+       .pattern = "/messages",
+       .handler =
+           [context](http::Request& request) {
+             const bool lines = http::AcceptsByName(request, kLinesType);
+             return Counted(*context, lines ? RouteId::kListLines : RouteId::kList,
+                            [&] { return List(*context, request); });
+           }},
+      {.method = "GET", .pattern = "/messages/{id}", .handler = counted(RouteId::kGet, Get)},
+  };
+}
+
+std::vector<http::Route> StatusRoutes(const Shared& context) {
+  // None of them takes a parameter.
+  const auto plain = [context](auto handle) {
+    return [context, handle](http::Request& request) {
+      if (auto problem = RefuseParams(request.query)) return http::ProblemResponse(*problem);
+      return handle(*context);
+    };
+  };
+  return {
+      {.method = "GET",
+       .pattern = "/healthz",
+       .handler = plain(
+           [](const RouteContext&) { return http::JsonResponse(200, R"({"status":"ok"})"); }),
+       .never_shed = true},
+      {.method = "GET", .pattern = "/readyz", .handler = plain(Ready), .never_shed = true},
+      {.method = "GET",
+       .pattern = "/metrics",
+       .handler = plain([](const RouteContext& c) {
+         return Text(std::string(MetricsText::kContentType),
+                     RenderMetrics(c.proxy, c.server_stats()));
+       }),
+       .never_shed = true},
+      {.method = "GET",
+       .pattern = "/version",
+       .handler = plain([](const RouteContext&) {
+         return http::JsonResponse(200, R"({"program":"chatchain-client","version":")" +
+                                             std::string(ProjectVersion()) + "\"}");
+       })},
+      {.method = "GET", .pattern = "/network", .handler = plain(Network)},
+      {.method = "GET",
+       .pattern = "/",
+       .handler = [context](http::Request&) {
+         return Text("text/html; charset=utf-8", context->page);
+       }},
+  };
+}
+
+}  // namespace
+
+std::vector<http::Route> ProxyRoutes(const RouteContext& context) {
+  const auto shared = std::make_shared<const RouteContext>(context);
+  std::vector<http::Route> routes = MessageRoutes(shared);
+  for (http::Route& route : StatusRoutes(shared)) routes.push_back(std::move(route));
+  return routes;
+}
+
+std::string LoadPage() {
+  std::vector<std::string> candidates;
+  char self[PATH_MAX];
+  const ssize_t length = readlink("/proc/self/exe", self, sizeof(self));
+  if (length > 0) {
+    const std::string path(self, static_cast<size_t>(length));
+    candidates.push_back(path.substr(0, path.rfind('/')) + "/../share/chatchain/web/index.html");
+  }
+  candidates.emplace_back(CHATCHAIN_WEB_SOURCE_DIR "/index.html");
+  for (const std::string& candidate : candidates) {
+    const std::ifstream file(candidate, std::ios::binary);
+    if (!file) continue;
+    std::ostringstream text;
+    text << file.rdbuf();
+    return text.str();
+  }
+  return "<!doctype html><title>ChatChain</title><p>The chat page is not installed.\n";
+}
+
+}  // namespace chatchain

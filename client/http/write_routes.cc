@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: MIT
+#include "client/http/write_routes.h"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "client/http/headers.h"
+#include "client/proxy/batch_answer.h"
+#include "client/proxy/json_slice.h"
+#include "common/http/negotiation.h"
+#include "common/protocol/json.h"
+#include "common/protocol/limits.h"
+#include "common/util/encoding.h"
+
+namespace chatchain {
+
+namespace {
+
+// What both routes take from the request's head.
+struct WriteHead {
+  int copies = 1;
+  std::string acks;     // as sent; empty: not asked
+  std::string session;  // as sent; empty: none
+};
+
+Try<WriteHead> ParseHead(const WriteRouteContext& context, const http::Request& request) {
+  WriteHead head;
+  // A write shows no old state, so the token does not go to the node, where it would keep messages of
+  // different clients out of one batch; it is joined to the answer's.
+  auto session = SessionText(request);
+  if (!session) return Err(std::move(session.error()));
+  head.session = std::move(*session);
+  if (!head.session.empty()) {
+    if (auto token = context.proxy.tokens().DecodeSession(head.session); !token) {
+      token.error().detail = "ChatChain-Session: " + token.error().detail;
+      return Err(std::move(token.error()));
+    }
+  }
+  if (auto strict = StrictConsistency(request); !strict) return Err(std::move(strict.error()));
+  if (auto problem = RefuseParams(request.query)) return Err(std::move(*problem));
+  if (!http::Accepts(request, "application/json")) {
+    return Err(http::NotAcceptable("application/json"));
+  }
+  const auto acks = http::SingleHeader(request, "ChatChain-Acks");
+  if (!acks) return Err(acks.error());
+  if (*acks) {
+    const int nodes = static_cast<int>(context.proxy.node_count());
+    const auto parsed = ParseAcks(**acks, nodes);
+    if (!parsed) return Err(parsed.error());
+    head.acks = **acks;
+    head.copies = parsed->Needed(nodes);
+  }
+  return head;
+}
+
+Try<Stamp> TakeStamp(const WriteRouteContext& context, std::string_view name,
+                     std::optional<std::string_view> given) {
+  if (!given) return context.hlc.Next();
+  const auto stamp = ParseHexU64(*given);
+  if (!stamp) return Err(Invalid(name, "must be 16 lower-case hex digits"));
+  return context.hlc.Accept(*stamp);
+}
+
+// The item as it goes to every node, on every try. `key` empty: one is made.
+Try<std::string> MakeItem(const WriteRouteContext& context, Message message, std::string key,
+                          Stamp stamp) {
+  message.key =
+      key.empty() ? MakeUuidV7(context.hlc.NowMs(), context.random) : std::move(key);
+  auto valid = Validate(std::move(message));
+  if (!valid) return Err(InvalidMessage(std::move(valid.error())));
+  std::string item = "{";
+  AppendMessageMembers(&item, valid->message());
+  item.append(",\"key\":");
+  AppendJsonString(&item, valid->message().key);
+  item.append(",\"stamp\":\"").append(HexU64(stamp)).append("\"}");
+  return item;
+}
+
+// Status and body of an item, once copies are known.
+struct Shown {
+  int status = 0;
+  std::string body;
+};
+
+Shown Show(ItemOutcome item, int copies, const WriteHead& head) {
+  Shown shown{item.status, std::move(item.body)};
+  if (!head.acks.empty() && shown.status >= 200 && shown.status < 300) {
+    copies = std::max(copies, 1);
+    shown.body = WithCopies(shown.body, copies);
+    if (copies < head.copies) shown.status = 202;
+  }
+  return shown;
+}
+
+// 503 with what was said of an item and by whole nodes.
+http::Response NobodyTook(const WriteResult& result, const ItemOutcome& item) {
+  std::vector<std::string> said = result.failures;
+  said.insert(said.end(), item.refusals.begin(), item.refusals.end());
+  return Unanswered(result.busy ? "every node is busy" : "no node could take the message", said,
+                    result.attempts);
+}
+
+void AddOrigin(const WriteRouteContext& context, const WriteResult& result, int node,
+               const WriteHead& head, http::Response* response) {
+  for (const auto& source : result.sources) {
+    if (source.node == node) {
+      response->headers.Set("ChatChain-Node", source.node_id);
+      break;
+    }
+  }
+  if (const std::string token = context.proxy.JoinSession(result.sources, head.session);
+      !token.empty()) {
+    response->headers.Set("ChatChain-Session", token);
+  }
+  response->headers.Set("ChatChain-Attempts", std::to_string(result.attempts));
+}
+
+// One item of a client's batch: an item for the nodes, or what is wrong with it.
+Try<std::string> ItemFromJson(const WriteRouteContext& context, const Json& json) {
+  auto message = MessageFromJson(json, {"key", "stamp"});
+  if (!message) return Err(std::move(message.error()));
+  std::string key;
+  std::optional<std::string_view> stamp_text;
+  if (const auto member = json.find("key"); member != json.end()) {
+    if (!member->is_string()) return Err(Invalid("key", "must be a string"));
+    key = member->get<std::string>();
+    if (key.empty()) return Err(Invalid("key", KeyRule(key)));
+  }
+  if (const auto member = json.find("stamp"); member != json.end()) {
+    if (!member->is_string()) return Err(Invalid("stamp", "must be a string"));
+    stamp_text = member->get_ref<const std::string&>();
+  }
+  const auto stamp = TakeStamp(context, "stamp", stamp_text);
+  if (!stamp) return Err(stamp.error());
+  return MakeItem(context, std::move(*message), std::move(key), *stamp);
+}
+
+// The "messages" of a batch body.
+Try<Json> BatchMessages(const std::string& body) {
+  auto json = ParseJsonObject(body);
+  if (!json) return Err(std::move(json.error()));
+  for (const auto& [name, value] : json->items()) {
+    if (name != "messages") return Err(BadRequest("unknown member \"" + name + "\""));
+  }
+  const auto messages = json->find("messages");
+  if (messages == json->end()) return Err(Invalid("messages", "is required"));
+  if (!messages->is_array() || messages->empty() ||
+      messages->size() > limits::kBatchMaxMessages) {
+    return Err(Invalid("messages", "must be a list of 1 to 1000 messages"));
+  }
+  return std::move(*messages);
+}
+
+void AppendResult(std::string* out, int status, std::string_view body) {
+  if (out->back() != '[') out->push_back(',');
+  out->append("{\"status\":").append(std::to_string(status));
+  out->append(status < 300 ? ",\"message\":" : ",\"problem\":").append(body).append("}");
+}
+
+}  // namespace
+
+http::Response SendMessage(const WriteRouteContext& context, const http::Request& request) {
+  const auto head = ParseHead(context, request);
+  if (!head) return http::ProblemResponse(head.error());
+  const auto stamp_text = http::SingleHeader(request, "ChatChain-Stamp");
+  if (!stamp_text) return http::ProblemResponse(stamp_text.error());
+  const auto stamp = TakeStamp(context, "ChatChain-Stamp", *stamp_text);
+  if (!stamp) return http::ProblemResponse(stamp.error());
+  const auto key = http::SingleHeader(request, "Idempotency-Key");
+  if (!key) return http::ProblemResponse(key.error());
+  if (*key) {
+    if (const std::string_view rule = KeyRule(**key); !rule.empty()) {
+      return http::ProblemResponse(Invalid("Idempotency-Key", rule));
+    }
+  }
+  const auto json = ParseJsonObject(request.body);
+  if (!json) return http::ProblemResponse(json.error());
+  auto message = MessageFromJson(*json, {});
+  if (!message) return http::ProblemResponse(message.error());
+  auto item = MakeItem(context, std::move(*message), std::string(key->value_or("")), *stamp);
+  if (!item) return http::ProblemResponse(item.error());
+
+  WriteResult result = context.proxy.Write({.items = {std::move(*item)},
+                                            .copies = head->copies,
+                                            .acks = head->acks,
+                                            .deadline = request.deadline});
+  ItemOutcome& outcome = result.items.front();
+  if (outcome.status == 0) return NobodyTook(result, outcome);
+  const int node = outcome.node;
+  const bool stored = outcome.status < 300;
+  const bool replayed = outcome.status == 200;
+  Shown shown = Show(std::move(outcome), result.copies.front(), *head);
+
+  http::Response response = http::JsonResponse(shown.status, std::move(shown.body));
+  if (shown.status >= 300) response.content_type = kProblemContentType;
+  if (stored) {
+    const auto id = JsonMember(response.body, "id");
+    if (const auto text = id ? PlainJsonString(*id) : std::nullopt) {
+      response.headers.Set("Location", "/messages/" + std::string(*text));
+    }
+  }
+  if (replayed) response.headers.Set("Idempotent-Replayed", "true");
+  if (shown.status == 429) response.headers.Set("Retry-After", "1");
+  AddOrigin(context, result, node, *head, &response);
+  return response;
+}
+
+http::Response SendBatch(const WriteRouteContext& context, const http::Request& request) {
+  const auto head = ParseHead(context, request);
+  if (!head) return http::ProblemResponse(head.error());
+  if (request.headers.Get("Idempotency-Key")) {
+    return http::ProblemResponse(
+        BadRequest("Idempotency-Key: a batch takes a \"key\" in each item instead"));
+  }
+  auto messages = BatchMessages(request.body);
+  if (!messages) return http::ProblemResponse(messages.error());
+
+  std::vector<std::optional<Problem>> refused(messages->size());
+  std::vector<std::string> items;
+  for (size_t i = 0; i < messages->size(); ++i) {
+    auto item = ItemFromJson(context, (*messages)[i]);
+    if (item) {
+      items.push_back(std::move(*item));
+    } else {
+      refused[i] = std::move(item.error());
+    }
+  }
+
+  WriteResult result;
+  if (!items.empty()) {
+    result = context.proxy.Write({.items = std::move(items),
+                                  .copies = head->copies,
+                                  .acks = head->acks,
+                                  .deadline = request.deadline});
+    const bool none = std::all_of(result.items.begin(), result.items.end(),
+                                  [](const ItemOutcome& item) { return item.status == 0; });
+    if (none) return NobodyTook(result, result.items.front());
+  }
+
+  std::string body = "{\"results\":[";
+  size_t next = 0;
+  int node = -1;
+  for (const std::optional<Problem>& problem : refused) {
+    if (problem) {
+      AppendResult(&body, problem->status, ProblemJson(*problem));
+      continue;
+    }
+    ItemOutcome& item = result.items[next];
+    if (item.status == 0) {
+      AppendResult(&body, 503, NobodyTook(result, item).body);
+    } else {
+      if (node < 0) node = item.node;
+      const Shown shown = Show(std::move(item), result.copies[next], *head);
+      AppendResult(&body, shown.status, shown.body);
+    }
+    ++next;
+  }
+  body.append("]}");
+  http::Response response = http::JsonResponse(200, std::move(body));
+  AddOrigin(context, result, node, *head, &response);
+  return response;
+}
+
+}  // namespace chatchain

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: MIT
+// Watches reads that wait for their node and sends a second try when the first is slow: after its
+// p95, at most once a read, within the budget. A node that is mute (hung) is left without asking the
+// budget: that is moving on, not hedging.
+//
+// One thread, named "hedger", looks every 5 ms while reads are under way; a read that is answered fast
+// costs an entry in a list and no wake-up. Thread-safe.
+#pragma once
+
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "client/proxy/budgets.h"
+#include "client/proxy/helper_pool.h"
+#include "client/proxy/read_race.h"
+
+namespace chatchain {
+
+class Hedger {
+ public:
+  Hedger(std::vector<NodeLink*> nodes, Budgets& budgets, ProxyMetrics& metrics, HelperPool& helpers,
+         const Clock& clock);
+  ~Hedger();
+  Hedger(const Hedger&) = delete;
+  Hedger& operator=(const Hedger&) = delete;
+
+  // Watches `race` from the construction of this object to its end.
+  class Watch {
+   public:
+    Watch(Hedger& hedger, std::shared_ptr<ReadRace> race, int64_t delay_ms);
+    ~Watch();
+    Watch(const Watch&) = delete;
+    Watch& operator=(const Watch&) = delete;
+
+   private:
+    friend class Hedger;
+    Hedger& hedger_;
+    const std::shared_ptr<ReadRace> race_;
+    const SteadyTime due_;
+    size_t slot_ = 0;            // guarded by hedger_.mutex_
+    bool considered_ = false;    // guarded by hedger_.mutex_: the budget was asked
+  };
+
+ private:
+  void Run();
+  void Consider(const std::shared_ptr<ReadRace>& race, bool asked_before);
+
+  const std::vector<NodeLink*> nodes_;
+  Budgets& budgets_;
+  ProxyMetrics& metrics_;
+  HelperPool& helpers_;
+  const Clock& clock_;
+
+  Mutex mutex_;
+  CondVar wake_;
+  std::vector<Watch*> watches_ GUARDED_BY(mutex_);
+  bool asleep_ GUARDED_BY(mutex_) = false;
+  bool stopping_ GUARDED_BY(mutex_) = false;
+  std::thread thread_;
+};
+
+}  // namespace chatchain

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: MIT
+// The way of writes to one node: a bounded queue and two sender threads. Natural batching: what queued
+// up while the last requests were in flight travels as one POST /messages/batch. No timer, so a lone
+// message leaves at once.
+//
+// A slow or hung node delays nobody: its queue fills, what other nodes have answered meanwhile is
+// dropped unsent (sync brings it there), and once the queue is full the node is passed over.
+//
+// Thread-safe.
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "client/proxy/node_link.h"
+#include "client/proxy/write_op.h"
+
+namespace chatchain {
+
+struct WriteLaneOptions {
+  size_t queue_messages = 1'000;  // accepted while fewer wait
+  size_t batch_messages = 1'000;  // in one request; at most what the protocol allows
+};
+
+class WriteLane {
+ public:
+  WriteLane(NodeLink& link, const WriteLaneOptions& options, const Clock& clock);
+  ~WriteLane();  // ends what is in flight
+  WriteLane(const WriteLane&) = delete;
+  WriteLane& operator=(const WriteLane&) = delete;
+
+  // False when the queue is full: nothing will be reported then. REQUIRES: op->Expect() was called.
+  bool Push(std::shared_ptr<WriteOp> op);
+
+  size_t queued_messages() const;
+
+ private:
+  using Batch = std::vector<std::shared_ptr<WriteOp>>;
+
+  void Run(size_t sender);
+  // Empty when stopping.
+  Batch TakeBatch() EXCLUDES(mutex_);
+  void DropUnwanted(SteadyTime now) REQUIRES(mutex_);
+  void SendBatch(const Batch& batch, http::Cancellation* cancellation);
+  void Distribute(const Batch& batch, const NodeAnswer& answer);
+
+  static constexpr size_t kSenders = 2;
+
+  NodeLink& link_;
+  const WriteLaneOptions options_;
+  const Clock& clock_;
+
+  mutable Mutex mutex_;
+  CondVar not_empty_;
+  std::deque<std::shared_ptr<WriteOp>> queue_ GUARDED_BY(mutex_);
+  size_t queued_ GUARDED_BY(mutex_) = 0;  // messages in queue_
+  bool stopping_ GUARDED_BY(mutex_) = false;
+  std::vector<std::shared_ptr<http::Cancellation>> in_flight_ GUARDED_BY(mutex_);  // one a sender
+  std::vector<std::thread> senders_;
+};
+
+}  // namespace chatchain

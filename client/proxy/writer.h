@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: MIT
+// Writes: hands the items to the lanes of the chosen nodes and waits for the first durable success of
+// each. Copies (ChatChain-Acks) are counted two ways: nodes that took the item from here, and, where
+// those are too few, what one of them learns from its peers' pulls.
+//
+// Thread-safe; Write() blocks its caller.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "client/config.h"
+#include "client/proxy/budgets.h"
+#include "client/proxy/write_lane.h"
+
+namespace chatchain {
+
+struct WriteRequest {
+  // Items of POST /messages/batch, each with its key and stamp: the same on every try.
+  std::vector<std::string> items;
+  int copies = 1;       // nodes that must hold each item
+  std::string acks;     // ChatChain-Acks as the client sent it; empty: not asked
+  SteadyTime deadline{};
+};
+
+struct WriteResult {
+  std::vector<ItemOutcome> items;             // as in the request; status 0: no node took it
+  std::vector<int> copies;                    // by item, where copies were asked for: known holders
+  std::vector<WriteOutcome::Source> sources;  // the nodes whose answers are in `items`
+  std::vector<std::string> failures;          // what each node said that took nothing
+  int attempts = 0;                           // nodes asked
+  bool busy = false;                          // every node's queue was full
+};
+
+class Writer {
+ public:
+  Writer(std::vector<NodeLink*> nodes, Strategy strategy, const WriteLaneOptions& lanes,
+         int hedge_max_ms, Budgets& budgets, ProxyMetrics& metrics, const Clock& clock);
+
+  // REQUIRES: at least one item.
+  WriteResult Write(WriteRequest request);
+
+  size_t queued_messages(int node) const { return lanes_[static_cast<size_t>(node)]->queued_messages(); }
+
+ private:
+  void WriteChunk(const WriteRequest& request, size_t begin, size_t end, WriteResult* result);
+  Choice ChooseNow();
+  // One pass over the nodes; true when nobody's queue had room.
+  bool RunRound(const std::shared_ptr<WriteOp>& op, const WriteRequest& request,
+                SteadyTime started, WriteResult* result);
+  // Waits at a node that holds the items until it knows of enough copies.
+  void AwaitCopies(const std::shared_ptr<WriteOp>& op, const WriteRequest& request, size_t begin,
+                   WriteResult* result);
+
+  const std::vector<NodeLink*> nodes_;
+  const Strategy strategy_;
+  const int hedge_max_ms_;
+  Budgets& budgets_;
+  ProxyMetrics& metrics_;
+  const Clock& clock_;
+  std::atomic<uint64_t> rotation_{0};
+  std::vector<std::unique_ptr<WriteLane>> lanes_;  // by node index
+};
+
+}  // namespace chatchain

@@ -1,0 +1,210 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Computes every published test vector from docs/protocol.md alone, with nothing but hashlib, and
+checks that the document shows each of them.
+
+    protocol_vectors.py VECTORS.json PROTOCOL.md
+"""
+import base64
+import hashlib
+import json
+import re
+import sys
+from datetime import datetime
+
+
+def u64(number):
+    return number.to_bytes(8, "big")
+
+
+def sized(text):
+    data = text.encode() if isinstance(text, str) else text
+    return len(data).to_bytes(4, "big") + data
+
+
+def varint(number):
+    out = bytearray()
+    while number >= 0x80:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    out.append(number)
+    return bytes(out)
+
+
+def sha256(data):
+    return hashlib.sha256(data).digest()
+
+
+def base32(data):
+    """Crockford's alphabet, lower case, zero bits at the end."""
+    bits = "".join(f"{byte:08b}" for byte in data)
+    bits += "0" * (-len(bits) % 5)
+    digits = "0123456789abcdefghjkmnpqrstvwxyz"
+    return "".join(digits[int(bits[i:i + 5], 2)] for i in range(0, len(bits), 5))
+
+
+def base64url(data):
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def canonical(message):
+    stamp = b""
+    if "timestamp" in message:
+        stamp = message["timestamp"].to_bytes(8, "big", signed=True)
+    return (sized("chatchain.message.v1") + sized(message["sender"])
+            + sized(message.get("recipient", "")) + sized(message.get("room", ""))
+            + sized(message["text"]) + sized(stamp) + sized(message["key"]))
+
+
+UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+
+
+def message_id(message, digest):
+    if UUID7.fullmatch(message["key"].lower()):
+        hint = int(message["key"].replace("-", "")[:12], 16)
+    else:
+        hint = max(0, min(message.get("timestamp", 0) * 1000, 2**48 - 1))
+    return base32(hint.to_bytes(6, "big") + digest[:16])
+
+
+def check_messages(vectors, fail):
+    digests = {}
+    for vector in vectors:
+        message, name = vector["message"], vector["name"]
+        data = canonical(message)
+        digest = sha256(data)
+        fail(name, "canonical", vector["canonical"], data.hex())
+        fail(name, "digest", vector["digest"], digest.hex())
+        fail(name, "id", vector["id"], message_id(message, digest))
+        digests[name] = digest
+    return digests
+
+
+def check_chain(vector, digests, fail):
+    epoch = bytes.fromhex(vector["epoch"])
+    chain = sha256(sized("chatchain.chain.v1") + sized(vector["cluster"]) + sized(vector["origin"])
+                   + epoch)
+    fail("chain", "seed", vector["seed"], chain.hex())
+    for record in vector["records"]:
+        if "message" in record:
+            digest = digests[record["message"]]
+        else:
+            digest = sha256(base64.b64decode(record["payload"]))
+        name = f"chain record {record['seq']}"
+        fail(name, "digest", record["digest"], digest.hex())
+        chain = sha256(chain + sized(vector["origin"]) + epoch + u64(record["seq"])
+                       + sized(record["kind"]) + bytes.fromhex(record["stamp"]) + digest)
+        fail(name, "chain", record["chain"], chain.hex())
+
+
+def sorted_heads(heads):
+    return sorted(heads, key=lambda head: (head[0].encode(), head[1]))
+
+
+def check_heads(vector, fail):
+    data = sized("chatchain.heads.v1")
+    for origin, epoch, seq, chain in sorted_heads(vector["heads"]):
+        data += sized(origin) + bytes.fromhex(epoch) + u64(seq) + bytes.fromhex(chain)
+    fail("heads", "digest", vector["digest"], sha256(data).hex())
+
+
+def token_vector(heads):
+    data = b""
+    heads = sorted_heads(heads)
+    for origin in sorted({head[0] for head in heads}, key=str.encode):
+        mine = [head for head in heads if head[0] == origin]
+        data += varint(len(origin)) + origin.encode() + varint(len(mine))
+        for _, epoch, seq, chain in mine:
+            data += bytes.fromhex(epoch) + varint(seq) + bytes.fromhex(chain)[:8]
+    return data
+
+
+def time_ms(text):
+    if re.fullmatch(r"-?[0-9]+", text):
+        return int(text) * 1000
+    return round(datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp() * 1000)
+
+
+def query_hash(params):
+    def one(name):
+        return next((value for key, value in params if key == name), "")
+
+    def bound(name):
+        return str(time_ms(one(name))) if one(name) else ""
+
+    participants = sorted((v for k, v in params if k == "participant"), key=str.encode)
+    data = b"".join(sized(part) for part in [one("sender"), one("recipient"), one("room"),
+                                             *participants, bound("since"), bound("until"),
+                                             one("order") or "asc"])
+    return sha256(data)[:8]
+
+
+def check_token(vector, fail):
+    tag = sha256(sized("chatchain.cluster.v1") + sized(vector["cluster"]))[:4]
+    letter = {"session": b"S", "feed": b"F", "cursor": b"C"}[vector["type"]]
+    payload = b""
+    if vector["type"] == "cursor":
+        bits = "".join(f"{'0123456789abcdefghjkmnpqrstvwxyz'.index(c):05b}" for c in vector["after_id"])
+        after_id = int(bits[:176], 2).to_bytes(22, "big")
+        hashed = query_hash(vector["query"])
+        fail(vector["name"], "query_hash", vector["query_hash"], hashed.hex())
+        payload = bytes.fromhex(vector["after_stamp"]) + after_id + hashed
+    data = b"\x01" + letter + tag + payload + token_vector(vector["heads"])
+    data += sha256(data)[:4]
+    fail(vector["name"], "bytes", vector["bytes"], data.hex())
+    fail(vector["name"], "token", vector["token"], base64url(data))
+
+
+def check_document(vectors, text, fail):
+    shown = []
+    for vector in vectors["messages"]:
+        shown += [(vector["name"], part, vector[part]) for part in ("canonical", "digest", "id")]
+    shown.append(("chain", "seed", vectors["chain"]["seed"]))
+    for record in vectors["chain"]["records"]:
+        name = f"chain record {record['seq']}"
+        shown += [(name, part, record[part]) for part in ("stamp", "digest", "chain")]
+    shown.append(("heads", "digest", vectors["heads"]["digest"]))
+    for head in vectors["heads"]["heads"]:
+        shown += [("heads", "epoch", head[1]), ("heads", "chain", head[3])]
+    for vector in vectors["tokens"]:
+        shown += [(vector["name"], part, vector[part]) for part in ("bytes", "token", "query_hash")
+                  if part in vector]
+    for name, part, value in shown:
+        if value not in text:
+            fail(name, f"{part} in the document", value, "not there")
+    # And nothing else that looks like one: a digest, an id or a token of an older version.
+    known = {value for _, _, value in shown}
+    for value in re.findall(r"(?<![\w-])(?:[0-9a-f]{64,}|[0-9a-hjkmnp-tv-z]{36}|A[UV][\w-]{12,})(?![\w-])",
+                            text):
+        if value not in known and len(set(value)) > 2:
+            fail("document", "a value that is no vector", value, "not in the file")
+
+
+def main():
+    with open(sys.argv[1], encoding="utf-8") as file:
+        vectors = json.load(file)
+    with open(sys.argv[2], encoding="utf-8") as file:
+        document = file.read()
+    failures = []
+    compared = 0
+
+    def fail(name, part, published, computed):
+        nonlocal compared
+        compared += 1
+        if published != computed:
+            failures.append(f"{name}: {part}: published {published}, computed {computed}")
+
+    digests = check_messages(vectors["messages"], fail)
+    check_chain(vectors["chain"], digests, fail)
+    check_heads(vectors["heads"], fail)
+    for vector in vectors["tokens"]:
+        check_token(vector, fail)
+    check_document(vectors, document, fail)
+    for failure in failures:
+        print(failure, file=sys.stderr)
+    print(f"{compared} values compared, {len(failures)} differ")
+    return 1 if failures or compared < 40 else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
