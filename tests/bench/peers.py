@@ -127,8 +127,8 @@ class Postgres:
         values = POSTGRES_ROW.format(high=":high::bigint", low=":low::bigint", sender=":sender",
                                      recipient=":recipient", text=POSTGRES_TEXT)
         (self._dir / f"write_{stored}.sql").write_text(
-            "\\set high random(-9223372036854775807, 9223372036854775807)\n"
-            "\\set low random(0, 9223372036854775807)\n"
+            "\\set high random(0, 9223372036854775806)\n"
+            "\\set low random(0, 9223372036854775806)\n"
             "\\set sender random(0, 999)\n\\set recipient random(0, 999)\n"
             f"INSERT INTO {table}({POSTGRES_COLUMNS}) VALUES ({' '.join(values.split())});\n")
         (self._dir / f"page_{stored}.sql").write_text(
