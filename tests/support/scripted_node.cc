@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "tests/support/scripted_node.h"
 
+#include <nlohmann/json.hpp>
 #include <algorithm>
 #include <cctype>
 #include <utility>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The whole proxy, over HTTP, with scripted nodes: every way in which a node can misbehave, under every
 // strategy, while another one lives.
+#include <nlohmann/json.hpp>
 #include <catch2/catch.hpp>
 
 #include <chrono>
