@@ -13,6 +13,7 @@ namespace {
 // A node that owes an answer and has given none for this long is asked after the others. Longer than a
 // node may rightly wait for a session token (500 ms).
 constexpr auto kMuteAfter = std::chrono::milliseconds(750);
+constexpr auto kLeastPatience = std::chrono::milliseconds(250);
 // Reads older than this say less of a node than its last probe.
 constexpr auto kReadIsOld = std::chrono::seconds(5);
 
@@ -110,6 +111,10 @@ NodeAnswer NodeLink::Ask(const http::ClientRequest& request, Expect expect, Stea
   } else {
     const http::TransportError& error = result.error();
     answer.verdict = Judge(error.kind);
+    // A deadline that a client set too short says nothing of the node.
+    if (error.kind == http::TransportError::Kind::kTimeout && end - begin < kLeastPatience) {
+      answer.verdict.node_fault = false;
+    }
     answer.cancelled = error.kind == http::TransportError::Kind::kCancelled;
     answer.error = error.detail.find(client_.address()) == std::string::npos
                        ? client_.address() + ": " + error.detail

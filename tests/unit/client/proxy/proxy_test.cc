@@ -415,6 +415,22 @@ TEST_CASE("bad input is answered by the proxy and reaches no node", "[proxy]") {
   CHECK(node.requests() == 0);
 }
 
+TEST_CASE("a client's own deadline is kept, and blamed on no node", "[proxy]") {
+  ScriptedNode node([](const ScriptedRequest&) { return Hang(); });
+  Running proxy(Config({node.address()}));
+  proxy.AwaitProbes();
+  for (int i = 0; i < 8; ++i) {
+    http::ClientResponse answer;
+    CHECK(MillisOf([&] {
+            answer = proxy.Get("/messages", With("ChatChain-Deadline-Ms", "20"));
+          }) < 1000);
+    CHECK(answer.status == 503);
+  }
+  CHECK(proxy.Get("/network").body.find("\"closed\"") != std::string::npos);
+  CHECK(proxy.Get("/messages", With("ChatChain-Deadline-Ms", "soon")).status == 422);
+  CHECK(proxy.Post(kMessage, With("ChatChain-Deadline-Ms", "soon")).status == 422);
+}
+
 TEST_CASE("items of a batch are judged one by one", "[proxy]") {
   // Each node takes what the other refuses.
   const auto only = [](std::string text) {
