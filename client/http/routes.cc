@@ -58,8 +58,10 @@ Try<ReadRequest> ReadFrom(const RouteContext& context, http::Request& request) {
   ReadRequest read{.target = request.target, .deadline = request.deadline};
   auto session = SessionText(request);
   if (!session) return Err(std::move(session.error()));
-  read.session = std::move(*session);
-  if (!read.session.empty()) read.headers.Add("ChatChain-Session", read.session);
+  if (*session) {
+    read.session = **session;
+    read.headers.Add("ChatChain-Session", read.session);
+  }
   const auto strict = StrictConsistency(request);
   if (!strict) return Err(strict.error());
   if (*strict) read.headers.Add("ChatChain-Consistency", "strict");

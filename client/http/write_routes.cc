@@ -31,8 +31,8 @@ Try<WriteHead> ParseHead(const WriteRouteContext& context, http::Request& reques
   // different clients out of one batch; it is joined to the answer's.
   auto session = SessionText(request);
   if (!session) return Err(std::move(session.error()));
-  head.session = std::move(*session);
-  if (!head.session.empty()) {
+  if (*session) {
+    head.session = std::move(**session);
     if (auto token = context.proxy.tokens().DecodeSession(head.session); !token) {
       token.error().detail = "ChatChain-Session: " + token.error().detail;
       return Err(std::move(token.error()));

@@ -395,6 +395,7 @@ TEST_CASE("bad input is answered by the proxy and reaches no node", "[proxy]") {
   CHECK(proxy.Post(kMessage, With("ChatChain-Acks", "2")).status == 422);
   CHECK(proxy.Post(kMessage, With("ChatChain-Acks", "many")).status == 422);
   CHECK(proxy.Post(kMessage, With("ChatChain-Session", "garbage")).status == 400);
+  CHECK(proxy.Post(kMessage, With("ChatChain-Session", "")).status == 400);
   CHECK(proxy.Post(kMessage, With("ChatChain-Consistency", "loose")).status == 422);
   CHECK(proxy.Post(kMessage, With("ChatChain-Stamp", "xyz")).status == 422);
   CHECK(proxy.Post(kMessage, {}, "/messages?x=1").status == 400);
