@@ -16,7 +16,8 @@ int main(int argc, char** argv) {
   const std::string_view kind = argc > 1 ? argv[1] : "ours";
   const int port = argc > 2 ? std::atoi(argv[2]) : 0;
   const unsigned sleep_us = argc > 3 ? static_cast<unsigned>(std::atoi(argv[3])) : 0;
-  const std::string body = R"({"id":"0123456789abcdef","text":"hello","accepted_at":"2026-11-21T08:15:30Z"})";
+  const std::string body =
+      R"({"id":"0123456789abcdef","text":"hello","accepted_at":"2026-11-21T08:15:30Z"})";
   if (kind == "stock") {
     httplib::Server server;
     server.new_task_queue = [] { return new httplib::ThreadPool(64); };
@@ -31,10 +32,11 @@ int main(int argc, char** argv) {
   chatchain::http::ServerOptions options;
   options.port = static_cast<uint16_t>(port);
   std::vector<chatchain::http::Route> routes;
-  routes.push_back({.method = "GET", .pattern = "/small", .handler = [&](chatchain::http::Request&) {
-                      if (sleep_us > 0) usleep(sleep_us);
-                      return chatchain::http::JsonResponse(200, body);
-                    }});
+  routes.push_back(
+      {.method = "GET", .pattern = "/small", .handler = [&](chatchain::http::Request&) {
+         if (sleep_us > 0) usleep(sleep_us);
+         return chatchain::http::JsonResponse(200, body);
+       }});
   chatchain::http::Server server(options, std::move(routes));
   if (auto started = server.Start(); !started) {
     std::fprintf(stderr, "%s\n", started.error().c_str());
