@@ -385,10 +385,6 @@ Served NodeApi::Serve(const SyncRequest& request) {
   Served served = ServeSync(
       request, {*state, *connection, options_.cluster, options_.node_id, options_.instance});
   const bool report_twin = served.twin && !state->id_runs_twice;
-  if (report_twin) {
-    spdlog::error("another process runs under our node id {}: give each node an id of its own",
-                  options_.node_id);
-  }
   if (!served.forked.empty() || !served.corrupt.empty() || served.live_epoch_taken || report_twin) {
     storage_.writer().Post([served](Log& log) {
       if (served.twin) log.NoteTwin();

@@ -181,6 +181,13 @@ void Log::AbandonLiveEpoch() {
   id_runs_twice_ = true;
 }
 
+void Log::NoteTwin() {
+  if (id_runs_twice_) return;
+  spdlog::error("another process runs under our node id {}: give each node an id of its own",
+                options_.node_id);
+  id_runs_twice_ = true;
+}
+
 void Log::NoteCounter(uint32_t counter) { highest_counter_ = std::max(highest_counter_, counter); }
 
 std::optional<Log::StoredMessage> Log::Find(const MessageId& id) {

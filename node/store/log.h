@@ -61,7 +61,8 @@ class Log {
 
   // The next append begins a new epoch: another process writes the live one.
   void AbandonLiveEpoch();
-  void NoteTwin() { id_runs_twice_ = true; }
+  // Another process runs under our id, with epochs of its own so far.
+  void NoteTwin();
 
   // The counter of the next epoch will be above this.
   void NoteCounter(uint32_t counter);
