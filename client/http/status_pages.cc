@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "client/http/status_pages.h"
 
+#include <nlohmann/json.hpp>
 #include <algorithm>
 #include <array>
 #include <cstdio>

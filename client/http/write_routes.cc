@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "client/http/write_routes.h"
 
+#include <nlohmann/json.hpp>
 #include <algorithm>
 #include <optional>
 #include <utility>

@@ -150,9 +150,14 @@ void NodeLink::ReportGarbage(std::string_view what) {
 
 Result<http::ClientResponse, http::TransportError> NodeLink::Probe(
     const std::string& target, SteadyTime deadline, http::Cancellation* cancellation) {
-  Begin();
+  {
+    const SteadyTime now = clock_.Steady();
+    MutexLock lock(mutex_);
+    probe_sent_ = now;
+  }
   auto result = client_.Send({.method = "GET", .target = target}, deadline, cancellation);
-  End(result.has_value());
+  MutexLock lock(mutex_);
+  probe_sent_.reset();
   return result;
 }
 
@@ -183,7 +188,8 @@ NodeView NodeLink::View(SteadyTime now) const {
   MutexLock lock(mutex_);
   return {.state = probe_.state,
           .breaker = breaker_.state(now),
-          .mute = owed_ > 0 && now - last_sign_ > kMuteAfter,
+          .mute = (owed_ > 0 && now - last_sign_ > kMuteAfter) ||
+                  (probe_sent_ && now - *probe_sent_ > kMuteAfter),
           .latency_us = static_cast<int64_t>(expected_us_),
           .in_flight = owed_};
 }

@@ -112,8 +112,10 @@ class NodeLink {
   SteadyTime last_read_ GUARDED_BY(mutex_){};
   int64_t hedge_delay_ms_ GUARDED_BY(mutex_);      // computed every 100 ms at most
   SteadyTime hedge_delay_at_ GUARDED_BY(mutex_){};
-  int owed_ GUARDED_BY(mutex_) = 0;                // exchanges that should be answered promptly
-  SteadyTime last_sign_ GUARDED_BY(mutex_){};      // of life; or when it began to owe
+  // Requests and probes apart: a node may answer the one and hang on the other.
+  int owed_ GUARDED_BY(mutex_) = 0;                // requests that should be answered promptly
+  SteadyTime last_sign_ GUARDED_BY(mutex_){};      // the last answer to one; or when it began to owe
+  std::optional<SteadyTime> probe_sent_ GUARDED_BY(mutex_);  // while one is under way
   ProbeResult probe_ GUARDED_BY(mutex_);
   std::string id_ GUARDED_BY(mutex_);
   std::optional<int64_t> messages_ GUARDED_BY(mutex_);

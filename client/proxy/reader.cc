@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "client/proxy/reader.h"
 
+#include <algorithm>
 #include <thread>
 #include <utility>
 
@@ -83,7 +84,8 @@ ReadResult Reader::Read(ReadRequest given) {
     auto race = std::make_shared<ReadRace>(request, nodes_, ChooseFor(*request, now), clock_);
     RunRound(race, request->deadline);
     ReadResult latest = race->Take();
-    latest.attempts += result.attempts;
+    // Nodes, not tries: another round asks the same ones.
+    latest.attempts = std::max(latest.attempts, result.attempts);
     result = std::move(latest);
     if (result.answered) {
       if (const auto token = result.response.headers.Get("ChatChain-Session");

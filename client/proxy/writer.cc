@@ -145,7 +145,6 @@ bool Writer::RunRound(const std::shared_ptr<WriteOp>& op, const WriteRequest& re
     state.last_ask = now;
     for (; state.asked < step.ask_until; ++state.asked) {
       const int node = choice.order[state.asked];
-      ++result->attempts;
       op->Expect();
       if (lanes_[static_cast<size_t>(node)]->Push(op)) {
         ++pushed;
@@ -155,6 +154,7 @@ bool Writer::RunRound(const std::shared_ptr<WriteOp>& op, const WriteRequest& re
       }
     }
   }
+  result->attempts = std::max(result->attempts, static_cast<int>(state.asked));
   return pushed == 0;
 }
 

@@ -102,7 +102,11 @@ class Resolver : public std::enable_shared_from_this<Resolver> {
     if (Now() < fresh_until_) return addresses_;
     if (!running_) {
       running_ = true;
-      std::thread([self = shared_from_this()] { self->Run(); }).detach();
+      try {
+        std::thread([self = shared_from_this()] { self->Run(); }).detach();
+      } catch (const std::system_error&) {
+        running_ = false;  // no thread to be had: as if the name could not be found
+      }
     }
     while (running_ && Now() < deadline && !cancelled()) {
       done_.WaitUntil(mutex_, std::min(deadline, Now() + kResolveSlice));

@@ -18,7 +18,6 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <cstdint>
-#include <functional>
 #include <limits>
 #include <memory>
 #include <string>
@@ -45,12 +44,12 @@ struct ServerCore {
   boost::asio::io_context& io;
   ConnectionTable& table;
   WorkerPool& pool;
-  std::function<void()> pool_is_busy;  // called on any thread: WorkerPool::Grow() is wanted
 
   std::atomic<bool> draining{false};
   std::atomic<uint64_t> requests{0};
   std::atomic<uint64_t> requests_shed{0};
   std::atomic<uint64_t> in_flight{0};
+  std::atomic<uint64_t> buffered_bytes{0};  // of all connections, as they last told
 };
 
 class Connection final : public WorkerPool::Task, public std::enable_shared_from_this<Connection> {
@@ -103,6 +102,11 @@ class Connection final : public WorkerPool::Task, public std::enable_shared_from
   Step Advance(std::string_view input);
   Verdict OnHead();
 
+  // Tells what this connection holds. False: it is too much for what all may hold.
+  bool Account();
+  void Stash(std::string_view rest);
+  bool has_pending() const { return pending_at_ < pending_.size(); }
+
   // -- running
   bool TakeSlot(bool never_shed);
   void LeaveSlot();
@@ -145,7 +149,9 @@ class Connection final : public WorkerPool::Task, public std::enable_shared_from
   std::unique_ptr<Request> request_;  // from its head to its answer
   const Route* route_ = nullptr;
   std::unique_ptr<BodySource> source_;
-  std::string pending_;  // read, and not yet looked at
+  std::string pending_;  // read, and from pending_at_ on not yet looked at
+  size_t pending_at_ = 0;
+  size_t accounted_ = 0;  // of ServerCore::buffered_bytes
   std::string out_;      // to be sent from out_sent_ on
   size_t out_sent_ = 0;
   int64_t out_since_ns_ = 0;  // when the first byte came into out_

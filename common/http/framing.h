@@ -106,6 +106,8 @@ class RequestFramer {
   std::string TakeBody() { return std::move(body_); }
   // Nothing of a request has come yet.
   bool idle() const { return state_ == State::kStart && head_bytes_.empty(); }
+  // Of the request under way, in memory.
+  size_t buffered_bytes() const { return head_bytes_.size() + body_.size(); }
   // The head was accepted and the body is not complete.
   bool in_body() const { return state_ == State::kBody || state_ == State::kChunks; }
   // Consume() would take all of `input` and want more: it lies within a body of known length.

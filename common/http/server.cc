@@ -16,6 +16,7 @@
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <boost/asio/strand.hpp>
 #include <cerrno>
 #include <cstring>
 #include <future>
@@ -125,6 +126,8 @@ class Server::Impl {
   std::unique_ptr<WorkerPool> pool_;
   std::unique_ptr<ServerCore> core_;
   std::unique_ptr<asio::io_context> io_;
+  // The listener and the timers share a strand: they are one activity, on whichever thread.
+  std::optional<asio::strand<asio::io_context::executor_type>> strand_;
   std::unique_ptr<asio::posix::stream_descriptor> listener_;
   std::unique_ptr<asio::steady_timer> tick_;
   std::unique_ptr<asio::steady_timer> accept_pause_;
@@ -182,11 +185,13 @@ Result<void, std::string> Server::Impl::Start() {
   table_.emplace(RaiseDescriptorLimit(options_.max_connections), options_.max_connections_per_address);
   io_ = std::make_unique<asio::io_context>(static_cast<int>(std::max<size_t>(1, options_.io_threads)));
   pool_ = std::make_unique<WorkerPool>(std::min(options_.min_workers, options_.max_in_flight),
-                                       options_.max_in_flight + kExtraWorkers);
-  core_.reset(new ServerCore{options_, router_, *io_, *table_, *pool_, [this] { GrowPoolSoon(); }});
-  listener_ = std::make_unique<asio::posix::stream_descriptor>(*io_, *fd);
-  tick_ = std::make_unique<asio::steady_timer>(*io_);
-  accept_pause_ = std::make_unique<asio::steady_timer>(*io_);
+                                       options_.max_in_flight + kExtraWorkers,
+                                       [this] { GrowPoolSoon(); });
+  core_.reset(new ServerCore{options_, router_, *io_, *table_, *pool_});
+  strand_.emplace(asio::make_strand(*io_));
+  listener_ = std::make_unique<asio::posix::stream_descriptor>(*strand_, *fd);
+  tick_ = std::make_unique<asio::steady_timer>(*strand_);
+  accept_pause_ = std::make_unique<asio::steady_timer>(*strand_);
   const int shortest_ms = std::min({options_.head_timeout_ms, options_.body_timeout_ms,
                                     options_.write_timeout_ms, options_.idle_timeout_ms});
   tick_ms_ = std::clamp(shortest_ms / 8, 5, 250);
@@ -284,7 +289,7 @@ void Server::Impl::GrowPoolSoon() {
 
 void Server::Impl::StopListening() {
   std::promise<void> closed;
-  asio::post(*io_, [&] {
+  asio::post(*strand_, [&] {
     boost::system::error_code ignored;
     if (listener_->is_open()) listener_->close(ignored);
     closed.set_value();
@@ -327,6 +332,7 @@ ServerStats Server::Impl::stats() const {
   stats.requests = core_->requests;
   stats.requests_shed = core_->requests_shed;
   stats.in_flight = core_->in_flight;
+  stats.buffered_bytes = core_->buffered_bytes;
   stats.workers = pool_ ? pool_->workers() : 0;
   return stats;
 }

@@ -34,6 +34,9 @@ struct ServerOptions {
   size_t max_connections = 12000;
   size_t max_connections_per_address = 12000;
   size_t max_in_flight = 1024;  // requests with a worker; over it: 503 with Retry-After
+  // Held for requests and answers on their way, in all. Over it, whoever needs more than a little is
+  // refused with 503, or cut where it does not read its answer.
+  size_t max_buffered_bytes = 256 * 1024 * 1024;
   size_t io_threads = 1;
   size_t min_workers = 8;       // workers grow on demand up to max_in_flight, shrink when idle
   size_t max_head_bytes = 64 * 1024;  // request line and fields; over it: 431
@@ -56,12 +59,14 @@ struct ServerStats {
   uint64_t requests_shed = 0;
   uint64_t in_flight = 0;
   uint64_t workers = 0;
+  uint64_t buffered_bytes = 0;
 };
 
 class Server {
  public:
   Server(ServerOptions options, std::vector<Route> routes);
-  ~Server();  // stops hard what Drain() has not ended
+  // Stops hard what Drain() has not ended; waits only for handlers that have not returned.
+  ~Server();
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 // JSON at the edges: a strict reader for what clients send, and writers for the hot paths that append
-// to a string without building a tree.
+// to a string without building a tree. Who reads a Json includes <nlohmann/json.hpp>: it is heavy.
 #pragma once
 
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <string_view>
 #include <vector>

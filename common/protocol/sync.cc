@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "common/protocol/sync.h"
 
+#include <nlohmann/json.hpp>
 #include <algorithm>
 
 #include "common/protocol/json.h"

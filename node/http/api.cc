@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "node/http/api.h"
 
+#include <nlohmann/json.hpp>
+
 #include "common/http/negotiation.h"
 #include "common/protocol/json.h"
 #include "common/protocol/limits.h"

@@ -33,7 +33,7 @@ TEST_CASE("the better node is asked first", "[choice]") {
   const NodeView slow_satisfies{
       .state = NodeState::kReady, .satisfies = true, .latency_us = 10'000};
   const Row rows[] = {
-      {"ready, unknown", kReadyNode, With(NodeState::kUnknown), false, false},
+      {"ready, unknown", kReadyNode, With(NodeState::kUnknown), false, true},
       {"unknown, catching up", With(NodeState::kUnknown), With(NodeState::kCatchingUp), false, false},
       {"catching up, read-only", With(NodeState::kCatchingUp), With(NodeState::kReadOnly), false,
        false},

@@ -662,6 +662,58 @@ TEST_CASE("limits of connections are told with 503", "[http][server]") {
   CHECK_THAT(small.Ask(Get("/small")), Catch::Contains("as many connections"));
 }
 
+TEST_CASE("what all connections hold is bounded", "[http][server]") {
+  Fixture fixture({.max_buffered_bytes = 500'000});
+  const std::string begin = "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 400000\r\n\r\n";
+  RawSocket first = fixture.Connect();
+  first.Send(begin + std::string(399'999, 'x'));
+  CHECK(Eventually([&] { return fixture.server->stats().buffered_bytes > 399'000; }));
+  RawSocket second = fixture.Connect();
+  second.Send(begin + std::string(399'999, 'x'));
+  const std::string refused = second.ReadToEnd();
+  CHECK(Status(refused) == 503);
+  CHECK(Says(refused, "Retry-After: 1"));
+  CHECK(Says(refused, "Connection: close"));
+  // Small ones go on.
+  RawSocket small = fixture.Connect();
+  small.Send(Post("/echo", "hello"));
+  CHECK(Body(small.ReadAnswer()) == "hello");
+  // Answers that are not read count too.
+  RawSocket reader = fixture.Connect(4'096);
+  reader.Send(Get("/big/30000000"));
+  RawSocket::Read how = RawSocket::Read::kNothing;
+  CHECK(Eventually([&] { return fixture.server->stats().requests_shed == 2; }));
+  reader.ReadToEnd(&how);
+  CHECK(how == RawSocket::Read::kReset);
+  first.Send("x");
+  CHECK(Body(first.ReadAnswer()).size() == 400'000);
+  second.Close();
+  CHECK(Eventually([&] { return fixture.server->stats().buffered_bytes == 0; }));
+}
+
+TEST_CASE("several event loops share the work", "[http][server]") {
+  Fixture fixture({.io_threads = 3});
+  std::vector<std::thread> threads;
+  std::atomic<int> good{0};
+  for (int t = 0; t < 6; ++t) {
+    threads.emplace_back([&] {
+      for (int i = 0; i < 20; ++i) {
+        RawSocket socket = fixture.Connect();
+        for (int k = 0; k < 5; ++k) {
+          socket.Send(Get("/small") + Get("/nope") + Post("/echo", "hello"));
+          if (Status(socket.ReadAnswer()) == 200 && Status(socket.ReadAnswer()) == 404 &&
+              Body(socket.ReadAnswer()) == "hello") {
+            ++good;
+          }
+        }
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  CHECK(good == 600);
+  CHECK(fixture.server->Drain(5'000));
+}
+
 TEST_CASE("a port is not shared, and free again at once", "[http][server]") {
   auto first = std::make_unique<Fixture>();
   const uint16_t port = first->server->port();

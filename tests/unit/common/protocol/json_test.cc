@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "common/protocol/json.h"
 
+#include <nlohmann/json.hpp>
 #include <catch2/catch.hpp>
 
 #include "common/protocol/limits.h"

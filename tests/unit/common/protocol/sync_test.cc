@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "common/protocol/sync.h"
 
+#include <nlohmann/json.hpp>
 #include <catch2/catch.hpp>
 #include <functional>
 
