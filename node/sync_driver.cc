@@ -52,6 +52,10 @@ struct SyncDriver::Peer {
   http::Cancellation stop_round;
   http::Cancellation stop_long_poll;
 
+  // What the last answer had that was refused; each belongs to the thread of its kind.
+  std::vector<std::string> refused_in_round;
+  std::vector<std::string> refused_in_long_poll;
+
   // Guarded by SyncDriver::mutex_ (an attribute cannot name a member of the enclosing object).
   PullSchedule schedule;
   PeerStatus status;
@@ -256,8 +260,15 @@ SyncDriver::PullResult SyncDriver::Pull(Peer& peer, bool relay, int64_t wait_ms)
   } catch (const SqliteError& error) {
     return fail(std::string("reading our own log failed: ") + error.what());
   }
-  for (const std::string& refused : verdict.refused) {
-    spdlog::error("refused from {} (node {}): {}", peer.address, peer_id, LogSafe(refused));
+  {
+    // A peer says the same wrong thing in every round: once is enough for the log.
+    std::vector<std::string>& named = relay ? peer.refused_in_round : peer.refused_in_long_poll;
+    if (named != verdict.refused) {
+      for (const std::string& refused : verdict.refused) {
+        spdlog::error("refused from {} (node {}): {}", peer.address, peer_id, LogSafe(refused));
+      }
+      named = verdict.refused;
+    }
   }
 
   size_t weight = 0;

@@ -126,6 +126,17 @@ std::optional<WireRecord> WireRecordFrom(const Json& json) {
   return wire;
 }
 
+// As much of its position as can be read.
+std::string Malformed(const Json& record, size_t index) {
+  std::string text = "record " + std::to_string(index) + " of the answer";
+  if (record.is_object()) {
+    text += ", " + StringMember(record, "origin").value_or("?") + "/" +
+            StringMember(record, "epoch").value_or("?") + " at " +
+            std::to_string(IntMember(record, "seq").value_or(0)) + ",";
+  }
+  return text + " is malformed";
+}
+
 }  // namespace
 
 void AppendHeads(std::string* out, const HeadVector& heads) {
@@ -281,8 +292,7 @@ Result<SyncAnswer, std::string> DecodeSyncAnswer(std::string_view text) {
     if (wire) {
       answer.records.push_back(std::move(*wire));
     } else {
-      answer.malformed.push_back("record " + std::to_string(&entry - &records->front()) +
-                                 " of the answer is malformed");
+      answer.malformed.push_back(Malformed(entry, static_cast<size_t>(&entry - &records->front())));
     }
   }
   return answer;

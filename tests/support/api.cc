@@ -77,6 +77,16 @@ Answer Api::Post(const std::string& target, const std::string& body,
   return FromResult(client_->Post(target, headers, body, "application/json"));
 }
 
+Answer Api::Do(const std::string& method, const std::string& target,
+               const httplib::Headers& headers, const std::string& body) {
+  httplib::Request request;
+  request.method = method;
+  request.path = target;
+  request.headers = headers;
+  request.body = body;
+  return FromResult(client_->send(request));
+}
+
 Answer Api::Send(const Outgoing& message, httplib::Headers headers) {
   if (!message.key.empty()) headers.emplace("Idempotency-Key", message.key);
   return Post("/messages", message.ToJson().dump(), headers);

@@ -67,6 +67,9 @@ class Api {
   Answer Get(const std::string& target, const httplib::Headers& headers = {});
   Answer Post(const std::string& target, const std::string& body,
               const httplib::Headers& headers = {});
+  // Exactly this; a body's Content-Type is to be among the headers.
+  Answer Do(const std::string& method, const std::string& target, const httplib::Headers& headers = {},
+            const std::string& body = "");
   Answer Send(const Outgoing& message, httplib::Headers headers = {});
   Answer SendBatch(const std::vector<Outgoing>& messages, const httplib::Headers& headers = {});
   Answer Sync(const Json& request) { return Post("/sync", request.dump()); }

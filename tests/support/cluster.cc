@@ -66,7 +66,7 @@ Process& Node::Launch() {
   Process::Options process;
   process.argv = {NodeProgram(),
                   "--node-id", options_.id,
-                  "--listen", address(),
+                  "--listen", options_.listen.empty() ? address() : options_.listen,
                   "--peers", Join(options_.peers),
                   "--data-dir", options_.data_dir,
                   "--sync-interval-ms", std::to_string(options_.sync_interval_ms)};

@@ -37,6 +37,7 @@ struct NodeOptions {
   std::string id;
   std::string cluster = "itest";
   std::vector<std::string> peers;       // addresses
+  std::string listen;                   // empty: a reserved port of its own, Node::address()
   std::string data_dir;                 // empty: one of its own
   int sync_interval_ms = 100;
   std::vector<std::string> arguments;   // further ones

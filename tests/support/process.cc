@@ -148,6 +148,12 @@ std::string ReadFile(const std::string& path) {
   return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
 }
 
+void WriteFile(const std::string& path, const std::string& content) {
+  std::ofstream file(path, std::ios::binary | std::ios::trunc);
+  file << content;
+  REQUIRE(file.flush());
+}
+
 TempDir::TempDir() {
   const char* given = std::getenv("CHATCHAIN_TEST_DIR");
   const std::string base = given != nullptr ? given : CHATCHAIN_SCRATCH_DIR;

@@ -62,6 +62,7 @@ class Process {
 };
 
 std::string ReadFile(const std::string& path);
+void WriteFile(const std::string& path, const std::string& content);
 
 // A directory of a test's own, removed with all it holds.
 class TempDir {
