@@ -117,6 +117,7 @@ void Log::MendHeads(const std::vector<EpochKey>& doubtful) {
       Touch(key);
       const Position found = epochs_.at(key).head;
       if (found.seq > 0) Repair({key, found.seq});
+      Settle({.damaged = {}, .uncovered = {}, .orphans = true});
       const EpochState& state = epochs_.at(key);
       update_epoch_.Bind(1, static_cast<int64_t>(state.head.seq)).BindBlob(2, state.head.chain.view());
       update_epoch_.Bind(3, state.frozen ? 1 : 0).Bind(4, state.ref).Run();
@@ -444,6 +445,8 @@ void Log::Repair(const CorruptRecord& corrupt) {
   if (RecordIsSound(corrupt.epoch, corrupt.seq, &damaged_message)) return;  // repaired meanwhile
   Loose loose;
   if (damaged_message != 0) loose.damaged.push_back(damaged_message);
+  // Where the record is what is damaged, it does not say (truly) which message it was for.
+  loose.orphans = damaged_message == 0;
   LowerHead(corrupt.epoch, corrupt.seq, &loose);
   Settle(std::move(loose));
 }
@@ -451,7 +454,7 @@ void Log::Repair(const CorruptRecord& corrupt) {
 void Log::RepairMessage(int64_t message_ref) {
   Stamp stamp = 0;
   if (ReadSound(message_ref, &stamp)) return;
-  Settle({{message_ref}, {}});
+  Settle({.damaged = {message_ref}, .uncovered = {}});
 }
 
 // Takes `damaged` and all above it out of the epoch, and further down what does not hold as a head.
@@ -480,6 +483,7 @@ void Log::LowerHead(const EpochKey& key, Seq damaged, Loose* loose) {
     int64_t damaged_message = 0;
     if (state.head.seq == 0 || RecordIsSound(key, state.head.seq, &damaged_message)) break;
     if (damaged_message != 0) loose->damaged.push_back(damaged_message);
+    loose->orphans = loose->orphans || damaged_message == 0;
     from = state.head.seq;
   }
   spdlog::error("the record {} at {} is damaged on disk: its head goes back to {} and it is fetched "
@@ -514,7 +518,13 @@ void Log::Settle(Loose loose) {
   Statement covered(db_,
                     "SELECT 1 FROM records r JOIN epochs e ON e.ref=r.epoch WHERE r.message=? AND "
                     "e.frozen=0 LIMIT 1");
-  while (!loose.damaged.empty() || !loose.uncovered.empty()) {
+  while (!loose.damaged.empty() || !loose.uncovered.empty() || loose.orphans) {
+    if (loose.orphans) {
+      loose.orphans = false;
+      Statement orphans(db_, "SELECT ref FROM messages m WHERE NOT EXISTS (SELECT 1 FROM records r WHERE "
+                             "r.message=m.ref)");
+      while (orphans.Step()) loose.uncovered.push_back(orphans.Int(0));
+    }
     while (!loose.damaged.empty()) {
       const int64_t ref = loose.damaged.back();
       loose.damaged.pop_back();

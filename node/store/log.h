@@ -92,6 +92,7 @@ class Log {
   struct Loose {
     std::vector<int64_t> damaged;    // messages: to be removed, with all that vouches for them
     std::vector<int64_t> uncovered;  // messages that may have lost their last record
+    bool orphans = false;            // so may messages that nothing here names
   };
 
   bool HeadIsLast(const EpochKey& key, EpochState* state);
