@@ -60,6 +60,7 @@ Result<std::unique_ptr<App>, std::string> App::Start(const NodeConfig& config) {
   server.max_in_flight = static_cast<size_t>(config.max_in_flight);
   server.request_timeout_ms = config.request_timeout_ms;
   server.cors_origins = config.cors_origins;
+  server.fixed_headers = {{"ChatChain-Node", config.node_id}};
   app->server_ = std::make_unique<http::Server>(std::move(server), app->api_->Routes());
   app->api_->set_server(app->server_.get());
   if (auto started = app->server_->Start(); !started) return Err(std::move(started.error()));

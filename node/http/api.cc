@@ -157,7 +157,6 @@ http::Handler NodeApi::Plain(Answer answer) {
       return answer(request);
     }();
     Response response = result ? std::move(*result) : http::ProblemResponse(result.error());
-    response.headers.Set("ChatChain-Node", options_.node_id);
     return response;
   };
 }
@@ -177,7 +176,6 @@ http::Handler NodeApi::WithSession(SessionHandler handler) {
       return handler(request, *session, &reply);
     }();
     Response response = result ? std::move(*result) : http::ProblemResponse(result.error());
-    response.headers.Set("ChatChain-Node", options_.node_id);
     if (decoded) response.headers.Set("ChatChain-Session", tokens_.EncodeSession(reply.token));
     if (reply.stale) response.headers.Set("ChatChain-Stale", "1");
     if (reply.lost) response.headers.Set("ChatChain-Lost", "1");
@@ -271,7 +269,7 @@ Try<Response> NodeApi::PostBatch(Request& request, const SessionRequest& session
   const auto json = ParseJsonObject(request.body);
   if (!json) return Err(json.error());
   for (const auto& [name, value] : json->items()) {
-    if (name != "messages") return Err(BadRequest("unknown member \"" + name + "\""));
+    if (name != "messages") return Err(BadRequest("unknown member " + Quoted(name)));
   }
   const auto list = json->find("messages");
   if (list == json->end()) return Err(Invalid("messages", "is required"));

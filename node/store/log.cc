@@ -22,6 +22,20 @@ void BindOptionalText(Statement* statement, int index, const std::string& text) 
   }
 }
 
+// As `sender, recipient, room, text, timestamp, key`, from parameter `index` on.
+void BindMessage(Statement* statement, int index, const Message& message) {
+  statement->BindText(index, message.sender);
+  BindOptionalText(statement, index + 1, message.recipient);
+  BindOptionalText(statement, index + 2, message.room);
+  statement->BindText(index + 3, message.text);
+  if (message.timestamp) {
+    statement->Bind(index + 4, *message.timestamp);
+  } else {
+    statement->BindNull(index + 4);
+  }
+  statement->BindText(index + 5, message.key);
+}
+
 int64_t MaxOf(const Database& db, const char* sql) {
   Statement statement(db, sql);
   statement.Step();
@@ -234,19 +248,26 @@ std::optional<Log::StoredMessage> Log::Find(const MessageId& id) {
   return StoredMessage{find_by_id_.Int(0), StampFromSql(find_by_id_.Int(1)), id};
 }
 
+// To answer "known" for a copy that a repair will remove would lose the message.
+std::optional<Log::StoredMessage> Log::FindAndMend(const ValidMessage& message) {
+  const auto found = Find(message.id());
+  Stamp stamp = 0;
+  if (!found || ReadSound(found->ref, &stamp)) return found;
+  spdlog::error("the message {} is damaged on disk: it is replaced by the one that came in",
+                message.id().Text());
+  Statement mend(db_, "UPDATE messages SET id=?, sender=?, recipient=?, room=?, text=?, timestamp=?, "
+                      "key=? WHERE ref=?");
+  mend.BindBlob(1, message.id().view());
+  BindMessage(&mend, 2, message.message());
+  mend.Bind(8, found->ref).Run();
+  return found;
+}
+
 int64_t Log::InsertMessage(const ValidMessage& valid, Stamp stamp) {
-  const Message& message = valid.message();
   Statement& insert = insert_message_;
-  insert.Bind(1, ++last_message_ref_).BindBlob(2, valid.id().view()).BindText(3, message.sender);
-  BindOptionalText(&insert, 4, message.recipient);
-  BindOptionalText(&insert, 5, message.room);
-  insert.BindText(6, message.text);
-  if (message.timestamp) {
-    insert.Bind(7, *message.timestamp);
-  } else {
-    insert.BindNull(7);
-  }
-  insert.BindText(8, message.key).Bind(9, SqlStamp(stamp)).Run();
+  insert.Bind(1, ++last_message_ref_).BindBlob(2, valid.id().view());
+  BindMessage(&insert, 3, valid.message());
+  insert.Bind(9, SqlStamp(stamp)).Run();
   ++messages_;
   return last_message_ref_;
 }
@@ -289,7 +310,7 @@ void Log::AppendOwn(const Hash& digest, Stamp stamp, int64_t message_ref) {
 }
 
 Appended Log::Append(const ValidMessage& message, std::optional<Stamp> given) {
-  if (const auto known = Find(message.id())) {
+  if (const auto known = FindAndMend(message)) {
     return {Appended::Kind::kKnown, known->stamp, known->ref};
   }
   {
@@ -356,8 +377,7 @@ Applied Log::Apply(const VerifiedRun& run) {
     const Record& record = it->record;
     std::optional<int64_t> message_ref;
     if (it->message) {
-      const MessageId& id = it->message->id();
-      if (const auto stored = Find(id)) {
+      if (const auto stored = FindAndMend(*it->message)) {
         message_ref = stored->ref;
         AddStamp(*stored, record.stamp);
       } else {

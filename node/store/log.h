@@ -101,6 +101,8 @@ class Log {
   const EpochKey& LiveEpoch();             // begins one where there is none
 
   std::optional<StoredMessage> Find(const MessageId& id);
+  // The stored copy of `message`; one that was damaged is whole again.
+  std::optional<StoredMessage> FindAndMend(const ValidMessage& message);
   // `damaged_message`: the copy that was meant, where it does not match its id; else 0.
   std::optional<StoredMessage> FindByDigest(const VerifiedRecord& record, int64_t* damaged_message);
   int64_t InsertMessage(const ValidMessage& message, Stamp stamp);

@@ -78,6 +78,7 @@ Writer::Writer(Database& db, Log& log, StateBoard& board, const Clock& clock, Op
       options_(options),
       checkpoint_at_bytes_(options.checkpoint_bytes) {
   board_.Publish(log_.Snapshot());
+  stats_.repaired_records = log_.repaired_records();  // what opening the log has mended
   sqlite3_wal_hook(
       db_.handle(),
       [](void* self, sqlite3*, const char*, int pages) {

@@ -575,6 +575,31 @@ TEST_CASE("A damaged message takes every record of it along", "[log][damage]") {
   REQUIRE(HeadOf(f.b, of_c) == HeadOf(c, of_c));
 }
 
+TEST_CASE("A damaged message that comes in again is whole again", "[log][damage]") {
+  DamageFixture f;
+  f.b.db->Execute("UPDATE messages SET text='jello' WHERE key IN ('k2', 'own')");
+  SECTION("sent again") {
+    REQUIRE(f.b.Append(MakeMessage("k2")).kind == Appended::Kind::kKnown);
+    REQUIRE(f.b.Append(MakeMessage("own")).kind == Appended::Kind::kKnown);
+  }
+  SECTION("pulled again") {
+    LogProcess c = f.Open("c");
+    c.Append(MakeMessage("k2"));
+    c.Append(MakeMessage("own"));
+    f.b.Do([&](Log& log) { return log.Apply(RunOf(c, *c.State()->live)); });
+  }
+  f.RequireHealed();
+}
+
+TEST_CASE("A message whose record is gone is announced", "[log][damage]") {
+  DamageFixture f;
+  f.b.db->Execute("DELETE FROM records WHERE message=(SELECT ref FROM messages WHERE key='k2')");
+  f.Repair(f.of_a, 3);
+  // k2 as well as k3 and k4.
+  REQUIRE(HeadOf(f.b, f.of_b).seq == 4);
+  f.RequireHealed();
+}
+
 TEST_CASE("A frozen epoch with a damaged body is repaired too", "[log][damage]") {
   DamageFixture f;
   f.b.db->Execute("UPDATE messages SET text='jello' WHERE key='k1'");
