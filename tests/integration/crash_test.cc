@@ -29,6 +29,7 @@ TEST_CASE("kill -9 of each node in turn under load loses nothing") {
   load.Stop();
   CHECK(load.failures() > 0);  // else nobody noticed the kills
   CheckConverged(cluster.addresses(), ledger);
+  CheckNoForks(cluster.addresses());
 }
 
 TEST_CASE("kill -9 of all nodes at once loses nothing") {
@@ -45,6 +46,7 @@ TEST_CASE("kill -9 of all nodes at once loses nothing") {
   load.AwaitMore(kSome);
   load.Stop();
   CheckConverged(cluster.addresses(), ledger);
+  CheckNoForks(cluster.addresses());
 }
 
 TEST_CASE("a node replaced by an empty one fetches everything and takes writes at once") {
@@ -64,6 +66,7 @@ TEST_CASE("a node replaced by an empty one fetches everything and takes writes a
   load.AwaitMore(kSome);
   load.Stop();
   CheckConverged(cluster.addresses(), ledger);
+  CheckNoForks(cluster.addresses());
 }
 
 TEST_CASE("a node restored from an older copy writes before it has caught up") {
@@ -106,6 +109,7 @@ TEST_CASE("a node restored from an older copy writes before it has caught up") {
   more.AwaitMore(kSome);
   more.Stop();
   CheckConverged(cluster.addresses(), ledger);
+  CheckNoForks(cluster.addresses());
 }
 
 TEST_CASE("kill -9 between accept and commit leaves whole messages or none") {
@@ -152,6 +156,7 @@ TEST_CASE("kill -9 between accept and commit leaves whole messages or none") {
   cluster.Heal();
   CheckConverged(cluster.addresses(), ledger);
   CheckConverged(cluster.addresses(), elsewhere);
+  CheckNoForks(cluster.addresses());
 }
 
 }  // namespace chatchain::testing

@@ -29,6 +29,7 @@ TEST_CASE("SIGTERM under load, ten times in a row, ends with 0 and loses nothing
   CheckHolds(cluster.node(0).address(), ledger);
   cluster.Heal();
   CheckConverged(cluster.addresses(), ledger);
+  CheckNoForks(cluster.addresses());
 }
 
 TEST_CASE("SIGTERM to all nodes and the proxy ends them with 0") {
@@ -51,6 +52,7 @@ TEST_CASE("SIGTERM to all nodes and the proxy ends them with 0") {
   load.Stop();
   for (size_t i = 0; i < cluster.size(); ++i) cluster.node(i).Start();
   CheckConverged(cluster.addresses(), ledger);
+  CheckNoForks(cluster.addresses());
 }
 
 }  // namespace chatchain::testing

@@ -68,6 +68,7 @@ TEST_CASE("a start whose place is taken says so") {
   Ledger ledger;
   SendAll(first.address(), ledger, 5, "first");
   SECTION("the address") {
+    second.options().peers.clear();
     second.options().listen = first.address();
     CheckRefused(second.Launch(), {"cannot listen on " + first.address(), "address already in use"});
   }

@@ -249,6 +249,13 @@ void CheckHolds(const std::string& address, const Ledger& ledger) {
   CheckList(address, MustList(address), ledger);
 }
 
+void CheckNoForks(const std::vector<std::string>& addresses) {
+  for (const std::string& address : addresses) {
+    INFO(address);
+    CHECK(Api(address).Nodes()["self"]["forks"] == Json::array());
+  }
+}
+
 void CheckConverged(const std::vector<std::string>& addresses, const Ledger& ledger,
                     milliseconds patience) {
   AwaitEqualDigests(addresses, patience);

@@ -90,5 +90,7 @@ void CheckConverged(const std::vector<std::string>& addresses, const Ledger& led
                     milliseconds patience = seconds(30));
 // The same for the messages of one node, as they are now.
 void CheckHolds(const std::string& address, const Ledger& ledger);
+// No position was ever issued twice: nobody has frozen an epoch.
+void CheckNoForks(const std::vector<std::string>& addresses);
 
 }  // namespace chatchain::testing
