@@ -141,8 +141,11 @@ void SyncDriver::RunRounds(Peer& peer) {
     uint64_t serves = 0;
     {
       MutexLock lock(mutex_);
+      // A reader who waits brings the round forward; not to a peer that is down, which is asked as often
+      // as its backoff says.
       while (!stopping_ && clock_.Steady() < peer.schedule.next() &&
-             peer.wanted == std::max(peer.answered, peer.failed)) {
+             (peer.schedule.failures() > 0 ||
+              peer.wanted == std::max(peer.answered, peer.failed))) {
         changed_.WaitUntil(mutex_, peer.schedule.next());
       }
       if (stopping_) return;
@@ -202,6 +205,17 @@ void SyncDriver::RunLongPolls(Peer& peer) {
 }
 
 SyncDriver::PullResult SyncDriver::Pull(Peer& peer, bool relay, int64_t wait_ms) {
+  try {
+    return TryPull(peer, relay, wait_ms);
+  } catch (const std::bad_alloc&) {
+    MutexLock lock(mutex_);
+    ++peer.status.failed_pulls;
+    peer.status.last_error = "out of memory";
+    return {};
+  }
+}
+
+SyncDriver::PullResult SyncDriver::TryPull(Peer& peer, bool relay, int64_t wait_ms) {
   PullResult result;
   const auto fail = [&](std::string error) {
     MutexLock lock(mutex_);
@@ -244,7 +258,10 @@ SyncDriver::PullResult SyncDriver::Pull(Peer& peer, bool relay, int64_t wait_ms)
   auto answer = DecodeSyncAnswer(response->body);
   if (!answer) return fail(answer.error());
   const int64_t now_ms = clock_.WallMs();
-  if (wait_ms == 0) NoteOffset(peer, answer->now_ms - (sent_ms + now_ms) / 2);
+  if (wait_ms == 0) {
+    const int64_t its_ms = std::clamp<int64_t>(answer->now_ms, 0, StampMs(~Stamp{0}));
+    NoteOffset(peer, its_ms - (sent_ms + now_ms) / 2);
+  }
 
   const std::string peer_id = answer->node;
   HeadVector heads = answer->heads;
@@ -274,23 +291,15 @@ SyncDriver::PullResult SyncDriver::Pull(Peer& peer, bool relay, int64_t wait_ms)
   size_t weight = 0;
   for (const VerifiedRun& run : verdict.runs) weight += run.records.size();
   const size_t refused = verdict.refused.size();
-  const bool change = weight > 0 || !verdict.forked.empty() || verdict.live_epoch_taken ||
-                      verdict.own_counter > 0 || (verdict.twin && !asked_with->id_runs_twice);
-  if (change) {
+  if (asked_with->id_runs_twice) verdict.findings.twin = false;  // known
+  if (weight > 0 || !verdict.findings.empty()) {
     const auto shared = std::make_shared<const Verdict>(std::move(verdict));
     const auto taken = std::make_shared<std::atomic<size_t>>(0);
     auto done = storage_.writer().Execute(
         [shared, taken](Log& log) {
           *taken = 0;
-          if (shared->twin) log.NoteTwin();
-          log.NoteCounter(shared->own_counter);
-          if (shared->live_epoch_taken) log.AbandonLiveEpoch();
-          for (const Fork& fork : shared->forked) log.Freeze(fork);
-          for (const VerifiedRun& run : shared->runs) {
-            const Applied applied = log.Apply(run);
-            *taken += applied.records;
-            for (const Fork& fork : applied.forked) log.Freeze(fork);
-          }
+          log.Heed(shared->findings);
+          for (const VerifiedRun& run : shared->runs) *taken += log.Apply(run).records;
         },
         clock_.Steady() + milliseconds(kApplyTimeout_ms), std::max<size_t>(weight, 1));
     if (!done) return fail(done.error().detail);
@@ -309,7 +318,9 @@ SyncDriver::PullResult SyncDriver::Pull(Peer& peer, bool relay, int64_t wait_ms)
   ++peer.status.pulls;
   peer.status.records += result.records;
   peer.status.refused_records += refused;
-  peer.heads = std::move(heads);
+  // Of rounds only: a long poll's answer may be older than the round's that came before it, and readers
+  // would take what it lacks for lost.
+  if (relay) peer.heads = std::move(heads);
   result.ok = true;
   return result;
 }
@@ -345,9 +356,10 @@ CatchUp::Outcome SyncDriver::Reach(const TokenVector& wanted, SteadyTime deadlin
   changed_.NotifyAll();
 
   while (true) {
+    MutexLock lock(mutex_);
+    // With the lock held: what arrives from here on is followed by a wake-up that the wait below sees.
     missing = Missing(wanted, *storage_.State());
     if (missing.empty()) return outcome;
-    MutexLock lock(mutex_);
     const SteadyTime now = clock_.Steady();
     bool all_answered = true;
     bool worth_waiting = false;

@@ -73,6 +73,7 @@ class SyncDriver final : public CatchUp {
   void RunRounds(Peer& peer);
   void RunLongPolls(Peer& peer);
   PullResult Pull(Peer& peer, bool relay, int64_t wait_ms);
+  PullResult TryPull(Peer& peer, bool relay, int64_t wait_ms);
   void NoteOffset(Peer& peer, int64_t offset_ms);
 
   const Options options_;

@@ -37,10 +37,11 @@ Try<bool> StrictConsistency(const http::Request& request) {
   return true;
 }
 
-Try<std::string> SessionText(const http::Request& request) {
+Try<std::optional<std::string>> SessionText(const http::Request& request) {
   const auto value = http::SingleHeader(request, "ChatChain-Session");
   if (!value) return Err(value.error());
-  return std::string(value->value_or(""));
+  if (!*value) return std::optional<std::string>();
+  return std::optional<std::string>(**value);
 }
 
 std::string EncodeQuery(const QueryParams& params) {

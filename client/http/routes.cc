@@ -51,12 +51,17 @@ constexpr std::string_view kJsonType = "application/json";
 constexpr std::string_view kLinesType = "application/x-ndjson";
 
 // What a read hands on to the node. The node judges the token.
-Try<ReadRequest> ReadFrom(const http::Request& request) {
+Try<ReadRequest> ReadFrom(const RouteContext& context, http::Request& request) {
+  if (auto problem = http::ApplyDeadlineHeader(request, context.clock.Steady())) {
+    return Err(std::move(*problem));
+  }
   ReadRequest read{.target = request.target, .deadline = request.deadline};
   auto session = SessionText(request);
   if (!session) return Err(std::move(session.error()));
-  read.session = std::move(*session);
-  if (!read.session.empty()) read.headers.Add("ChatChain-Session", read.session);
+  if (*session) {
+    read.session = **session;
+    read.headers.Add("ChatChain-Session", read.session);
+  }
   const auto strict = StrictConsistency(request);
   if (!strict) return Err(strict.error());
   if (*strict) read.headers.Add("ChatChain-Consistency", "strict");
@@ -71,10 +76,10 @@ http::Response Forward(const RouteContext& context, ReadRequest read) {
   return AnswerFrom(std::move(result));
 }
 
-http::Response List(const RouteContext& context, const http::Request& request) {
+http::Response List(const RouteContext& context, http::Request& request) {
   const auto query = ParseListQuery(request.query);
   if (!query) return http::ProblemResponse(query.error());
-  auto read = ReadFrom(request);
+  auto read = ReadFrom(context, request);
   if (!read) return http::ProblemResponse(read.error());
   if (http::AcceptsByName(request, kLinesType)) {
     return ListLines(context.proxy, context.clock,
@@ -92,7 +97,7 @@ http::Response List(const RouteContext& context, const http::Request& request) {
   return Forward(context, std::move(*read));
 }
 
-http::Response Get(const RouteContext& context, const http::Request& request) {
+http::Response Get(const RouteContext& context, http::Request& request) {
   if (auto problem = RefuseParams(request.query)) return http::ProblemResponse(*problem);
   if (!http::Accepts(request, kJsonType)) {
     return http::ProblemResponse(http::NotAcceptable(kJsonType));
@@ -102,7 +107,7 @@ http::Response Get(const RouteContext& context, const http::Request& request) {
   if (!MessageId::Parse(id)) {
     return http::ProblemResponse(MakeProblem(404, "", "no message has the id \"" + LogSafe(id) + "\""));
   }
-  auto read = ReadFrom(request);
+  auto read = ReadFrom(context, request);
   if (!read) return http::ProblemResponse(read.error());
   return Forward(context, std::move(*read));
 }
@@ -125,8 +130,8 @@ std::vector<http::Route> MessageRoutes(const Shared& context) {
     };
   };
   const auto writing = [](auto handle) {
-    return [handle](const RouteContext& c, const http::Request& request) {
-      return handle(WriteRouteContext{c.proxy, c.hlc, c.random}, request);
+    return [handle](const RouteContext& c, http::Request& request) {
+      return handle(WriteRouteContext{c.proxy, c.hlc, c.random, c.clock}, request);
     };
   };
   return {

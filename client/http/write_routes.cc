@@ -25,20 +25,23 @@ struct WriteHead {
   std::string session;  // as sent; empty: none
 };
 
-Try<WriteHead> ParseHead(const WriteRouteContext& context, const http::Request& request) {
+Try<WriteHead> ParseHead(const WriteRouteContext& context, http::Request& request) {
   WriteHead head;
   // A write shows no old state, so the token does not go to the node, where it would keep messages of
   // different clients out of one batch; it is joined to the answer's.
   auto session = SessionText(request);
   if (!session) return Err(std::move(session.error()));
-  head.session = std::move(*session);
-  if (!head.session.empty()) {
+  if (*session) {
+    head.session = std::move(**session);
     if (auto token = context.proxy.tokens().DecodeSession(head.session); !token) {
       token.error().detail = "ChatChain-Session: " + token.error().detail;
       return Err(std::move(token.error()));
     }
   }
   if (auto strict = StrictConsistency(request); !strict) return Err(std::move(strict.error()));
+  if (auto problem = http::ApplyDeadlineHeader(request, context.clock.Steady())) {
+    return Err(std::move(*problem));
+  }
   if (auto problem = RefuseParams(request.query)) return Err(std::move(*problem));
   if (!http::Accepts(request, "application/json")) {
     return Err(http::NotAcceptable("application/json"));
@@ -142,7 +145,7 @@ Try<Json> BatchMessages(const std::string& body) {
   auto json = ParseJsonObject(body);
   if (!json) return Err(std::move(json.error()));
   for (const auto& [name, value] : json->items()) {
-    if (name != "messages") return Err(BadRequest("unknown member \"" + name + "\""));
+    if (name != "messages") return Err(BadRequest("unknown member " + Quoted(name)));
   }
   const auto messages = json->find("messages");
   if (messages == json->end()) return Err(Invalid("messages", "is required"));
@@ -161,7 +164,7 @@ void AppendResult(std::string* out, int status, std::string_view body) {
 
 }  // namespace
 
-http::Response SendMessage(const WriteRouteContext& context, const http::Request& request) {
+http::Response SendMessage(const WriteRouteContext& context, http::Request& request) {
   const auto head = ParseHead(context, request);
   if (!head) return http::ProblemResponse(head.error());
   const auto stamp_text = http::SingleHeader(request, "ChatChain-Stamp");
@@ -207,7 +210,7 @@ http::Response SendMessage(const WriteRouteContext& context, const http::Request
   return response;
 }
 
-http::Response SendBatch(const WriteRouteContext& context, const http::Request& request) {
+http::Response SendBatch(const WriteRouteContext& context, http::Request& request) {
   const auto head = ParseHead(context, request);
   if (!head) return http::ProblemResponse(head.error());
   if (request.headers.Get("Idempotency-Key")) {

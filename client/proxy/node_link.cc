@@ -13,6 +13,7 @@ namespace {
 // A node that owes an answer and has given none for this long is asked after the others. Longer than a
 // node may rightly wait for a session token (500 ms).
 constexpr auto kMuteAfter = std::chrono::milliseconds(750);
+constexpr auto kLeastPatience = std::chrono::milliseconds(250);
 // Reads older than this say less of a node than its last probe.
 constexpr auto kReadIsOld = std::chrono::seconds(5);
 
@@ -63,7 +64,12 @@ void NodeLink::End(bool answered) {
   const SteadyTime now = clock_.Steady();
   MutexLock lock(mutex_);
   --owed_;
-  if (answered) last_sign_ = now;
+  if (answered) {
+    last_sign_ = now;
+    left_mute_ = false;
+  } else if (now - last_sign_ > kMuteAfter) {
+    left_mute_ = true;
+  }
 }
 
 NodeAnswer NodeLink::JudgeAnswer(http::ClientResponse response, Expect expect) const {
@@ -105,6 +111,10 @@ NodeAnswer NodeLink::Ask(const http::ClientRequest& request, Expect expect, Stea
   } else {
     const http::TransportError& error = result.error();
     answer.verdict = Judge(error.kind);
+    // A deadline that a client set too short says nothing of the node.
+    if (error.kind == http::TransportError::Kind::kTimeout && end - begin < kLeastPatience) {
+      answer.verdict.node_fault = false;
+    }
     answer.cancelled = error.kind == http::TransportError::Kind::kCancelled;
     answer.error = error.detail.find(client_.address()) == std::string::npos
                        ? client_.address() + ": " + error.detail
@@ -165,6 +175,7 @@ void NodeLink::OnProbe(const ProbeResult& result, int64_t took_us) {
   const SteadyTime now = clock_.Steady();
   MutexLock lock(mutex_);
   breaker_.OnProbe(true, now, 0);
+  left_mute_ = false;
   probe_ = result;
   if (now - last_read_ > kReadIsOld) expected_us_ = static_cast<double>(took_us);
 }
@@ -188,7 +199,7 @@ NodeView NodeLink::View(SteadyTime now) const {
   MutexLock lock(mutex_);
   return {.state = probe_.state,
           .breaker = breaker_.state(now),
-          .mute = (owed_ > 0 && now - last_sign_ > kMuteAfter) ||
+          .mute = left_mute_ || (owed_ > 0 && now - last_sign_ > kMuteAfter) ||
                   (probe_sent_ && now - *probe_sent_ > kMuteAfter),
           .latency_us = static_cast<int64_t>(expected_us_),
           .in_flight = owed_};

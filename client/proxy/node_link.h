@@ -115,6 +115,7 @@ class NodeLink {
   // Requests and probes apart: a node may answer the one and hang on the other.
   int owed_ GUARDED_BY(mutex_) = 0;                // requests that should be answered promptly
   SteadyTime last_sign_ GUARDED_BY(mutex_){};      // the last answer to one; or when it began to owe
+  bool left_mute_ GUARDED_BY(mutex_) = false;      // given up on while mute, and no sign since
   std::optional<SteadyTime> probe_sent_ GUARDED_BY(mutex_);  // while one is under way
   ProbeResult probe_ GUARDED_BY(mutex_);
   std::string id_ GUARDED_BY(mutex_);

@@ -46,13 +46,14 @@ class ReadRace {
   void Run(int node);
   // The next node of the first tier, for reads by fan-out; -1: none left.
   int TakeFanout();
-  // For the hedger: takes the next node of the first tier, once. With `mute` also one beyond it.
+  // For the hedger. With `mute` (every node that was asked hangs) the next node may be asked whoever it
+  // is and however often: that is moving on. Without, once, and only one of the first tier.
   bool CanHedge(bool mute) const;
-  int TakeHedge(bool mute);
+  int TakeHedge(bool mute);  // -1: it may not
   // Takes back TakeNext() or TakeHedge(): nobody could run it. The node counts as not asked.
   void GiveBack(int node);
-  // The node whose try runs longest; -1: none.
-  int slowest_node() const;
+  // The nodes whose tries run.
+  std::vector<int> running_nodes() const;
 
   // Returns when the race is over, when no try runs any more, or at `until`.
   void WaitForTries(SteadyTime until);
@@ -68,6 +69,7 @@ class ReadRace {
     std::shared_ptr<http::Cancellation> cancellation;
   };
   bool MayAskMore() const REQUIRES(mutex_);
+  bool MayHedge(bool mute) const REQUIRES(mutex_);
   int TakeLocked() REQUIRES(mutex_);
 
   const std::shared_ptr<const ReadRequest> request_;

@@ -56,9 +56,9 @@ void Reader::RunRound(const std::shared_ptr<ReadRace>& race, SteadyTime deadline
     }
   }
   while (node >= 0) {
-    if (strategy_ == Strategy::kHedged && nodes_.size() > 1) {
-      const Hedger::Watch watch(hedger_, race,
-                                nodes_[static_cast<size_t>(node)]->hedge_delay_ms());
+    if (nodes_.size() > 1) {
+      const Hedger::Watch watch(hedger_, race, nodes_[static_cast<size_t>(node)]->hedge_delay_ms(),
+                                strategy_ == Strategy::kHedged);
       race->Run(node);
     } else {
       race->Run(node);

@@ -20,7 +20,7 @@ constexpr int kReadsInARow = 16;  // 1 MiB, then others have their turn
 constexpr size_t kFlushBytes = 64 * 1024;
 constexpr size_t kKeptBufferBytes = 1024;
 constexpr int64_t kHoldAnswersNs = 500'000;  // for the next one of a pipeline
-constexpr size_t kFreeBytes = 4 * 1024;  // that a connection may hold whatever others do
+constexpr size_t kFreeBytes = 4 * 1024;      // that a connection may hold whatever others do
 constexpr size_t kSkippedBodyBytes = 64 * 1024;
 constexpr int kLingerMs = 1'000;
 constexpr int kLingerDrainingMs = 300;
@@ -48,7 +48,9 @@ void Clear(std::string* buffer) {
 
 }  // namespace
 
-int64_t NowNs() { return std::chrono::steady_clock::now().time_since_epoch().count(); }
+int64_t NowNs() {
+  return std::chrono::steady_clock::now().time_since_epoch().count();
+}
 
 Connection::Connection(ServerCore& core, int fd, bool ipv6, std::string remote_address,
                        bool refused)
@@ -63,11 +65,14 @@ Connection::Connection(ServerCore& core, int fd, bool ipv6, std::string remote_a
   core_.table.Add(this);
 }
 
-
 // A connection that was dropped with its operation (the loop ended) has not been closed.
-Connection::~Connection() { Close(false); }
+Connection::~Connection() {
+  Close(false);
+}
 
-void Connection::Start() { Go(Proceed(After::kContinue)); }
+void Connection::Start() {
+  Go(Proceed(After::kContinue));
+}
 
 void Connection::Refuse(std::string detail) {
   close_after_answer_ = true;
@@ -82,8 +87,8 @@ void Connection::Arm(Phase phase, int64_t timeout_ms) {
   deadline_ns_ = NowNs() + timeout_ms * 1'000'000;
 }
 
-// The clock of a head runs from its first byte and is not set back by further bytes; so does that of
-// a body from the end of the head.
+// The clock of a head runs from its first byte and is not set back by further bytes; so does that
+// of a body from the end of the head.
 void Connection::ArmForInput() {
   if (framer_.idle()) {
     Arm(Phase::kIdle, core_.options.idle_timeout_ms);
@@ -123,7 +128,8 @@ void Connection::OnRead(size_t bytes, bool failed) {
   }
   if (framer_.idle() && !Disarm()) cut_ = true;  // it came just in time: answered, then closed
   if (bytes < in_.size()) return Go(Advance({in_.data(), bytes}));
-  // There is probably more: a body goes through the large buffer that the thread's connections share.
+  // There is probably more: a body goes through the large buffer that the thread's connections
+  // share.
   char* scratch = Scratch();
   memcpy(scratch, in_.data(), bytes);
   size_t filled = bytes;
@@ -243,8 +249,8 @@ Connection::Verdict Connection::OnHead() {
     return Verdict::kGoOn;
   }
   // The answer is final. What follows of the request is skipped if it is short and sure to come.
-  const bool skip = !close_after_answer_ && !head.expect_continue && decision.answer.status != 413 &&
-                    framer_.AcceptBody(kSkippedBodyBytes);
+  const bool skip = !close_after_answer_ && !head.expect_continue &&
+                    decision.answer.status != 413 && framer_.AcceptBody(kSkippedBodyBytes);
   if (!skip) close_after_answer_ = true;
   Answer(std::move(decision.answer));
   answered_ = skip;
@@ -257,14 +263,15 @@ bool Connection::Account() {
   const size_t counted = held > kFreeBytes ? held : 0;
   if (counted == accounted_) return true;
   const bool grows = counted > accounted_;
-  const uint64_t total = core_.buffered_bytes.fetch_add(counted - accounted_, std::memory_order_relaxed) +
-                         counted - accounted_;
+  const uint64_t total =
+      core_.buffered_bytes.fetch_add(counted - accounted_, std::memory_order_relaxed) + counted -
+      accounted_;
   accounted_ = counted;
   return !grows || total <= core_.options.max_buffered_bytes;
 }
 
-// Keeps what was not looked at. It may be the rest of pending_ itself, which is then not moved: a long
-// pipeline would be copied once for each of its requests.
+// Keeps what was not looked at. It may be the rest of pending_ itself, which is then not moved: a
+// long pipeline would be copied once for each of its requests.
 void Connection::Stash(std::string_view rest) {
   if (rest.empty()) {
     Clear(&pending_);
@@ -310,13 +317,14 @@ Connection::Step Connection::RunHandler() {
   }
   request_->body = framer_.TakeBody();
   request_->remote_address = remote_address_;
-  request_->deadline =
-      std::chrono::steady_clock::now() + std::chrono::milliseconds(core_.options.request_timeout_ms);
+  request_->deadline = std::chrono::steady_clock::now() +
+                       std::chrono::milliseconds(core_.options.request_timeout_ms);
   Response response;
   try {
     response = route_->handler(*request_);
   } catch (const std::exception& error) {
-    spdlog::error("handler of {} {} failed: {}", route_->method, route_->pattern, LogSafe(error.what()));
+    spdlog::error("handler of {} {} failed: {}", route_->method, route_->pattern,
+                  LogSafe(error.what()));
     response = ProblemResponse(MakeProblem(500, "", "the request could not be handled"));
   } catch (...) {
     spdlog::error("handler of {} {} failed", route_->method, route_->pattern);
@@ -395,7 +403,8 @@ AnswerForm Connection::FormOfAnswer() const {
 
 void Connection::Answer(Response response) {
   if (out_.empty()) out_since_ns_ = NowNs();
-  core_.router.AddCors(request_ != nullptr ? framer_.head().Get("Origin") : std::nullopt, &response);
+  core_.router.AddCors(request_ != nullptr ? framer_.head().Get("Origin") : std::nullopt,
+                       &response);
   AppendAnswer(&response, FormOfAnswer(), &out_);
 }
 

@@ -386,14 +386,10 @@ Served NodeApi::Serve(const SyncRequest& request) {
   connection->UseState(state);
   Served served = ServeSync(
       request, {*state, *connection, options_.cluster, options_.node_id, options_.instance});
-  const bool report_twin = served.twin && !state->id_runs_twice;
-  if (!served.forked.empty() || !served.corrupt.empty() || served.live_epoch_taken || report_twin) {
-    storage_.writer().Post([served](Log& log) {
-      if (served.twin) log.NoteTwin();
-      if (served.live_epoch_taken) log.AbandonLiveEpoch();
-      for (const Fork& fork : served.forked) log.Freeze(fork);
-      for (const CorruptRecord& corrupt : served.corrupt) log.Repair(corrupt);
-    });
+  Findings findings = served.findings;
+  if (state->id_runs_twice) findings.twin = false;  // known
+  if (!findings.empty()) {
+    storage_.writer().Post([findings = std::move(findings)](Log& log) { log.Heed(findings); });
   }
   return served;
 }
@@ -408,10 +404,7 @@ Try<Response> NodeApi::PostSync(Request& request) {
   }
   try {
     Served served = Serve(*sync);
-    HeadVector shown = sync->have;
-    for (const Fork& fork : served.forked) shown.erase(fork.epoch);
-    for (const EpochKey& fork : served.answer.forks) shown.erase(fork);
-    copies_.Seen(sync->node, std::move(shown));
+    copies_.Seen(sync->node, std::move(served.holds));
 
     if (served.records == 0 && served.answer.forks.empty() && sync->wait_ms > 0) {
       storage_.board().WaitUntil(

@@ -18,7 +18,7 @@ class CopyTracker {
  public:
   explicit CopyTracker(std::string node_id) : node_id_(std::move(node_id)) {}
 
-  // A pull of `node` showed what it has. Forked epochs must have been left out.
+  // A pull of `node` showed what it has: Served::holds, i.e. of known epochs only, forked ones left out.
   void Seen(const std::string& node, HeadVector have);
   // Records have arrived: positions may have been added.
   void Poke();

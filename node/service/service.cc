@@ -17,6 +17,9 @@ TokenVector Within(const TokenVector& vector, const LogState& state) {
     const auto it = state.epochs.find(key);
     if (it == state.epochs.end() || it->second.head.seq == 0) continue;
     const Position& head = it->second.head;
+    // On which branch of a fork it stands beyond our head cannot be told. What it covered there was
+    // announced anew, and the feed brings it.
+    if (it->second.frozen && mark.seq > head.seq) continue;
     within[key] = mark.seq <= head.seq ? mark : Mark{head.seq, head.chain.Prefix64()};
   }
   return within;
@@ -118,7 +121,6 @@ Try<HistoryAnswer> Service::History(const ListQuery& query, const std::optional<
   TokenVector covers = ToTokenVector(state->heads);
   HistoryAnswer answer;
   answer.session = std::move(*entered);
-  Join(&answer.session.token, covers);
   if (cursor) {
     // What this node cannot give must not count as given: the feed behind the last page brings it.
     covers = Within(cursor->covers, *state);
@@ -128,6 +130,8 @@ Try<HistoryAnswer> Service::History(const ListQuery& query, const std::optional<
   auto page = storage_.ReadHistory(history, *state);
   if (!page) return Err(std::move(page.error()));
   answer.page = std::move(*page);
+  // Stamps are shown as they are now, which may be earlier than `state` had them: the token covers that.
+  Join(&answer.session.token, ToTokenVector(storage_.State()->heads));
   if (answer.page.more) {
     answer.next = Cursor{std::move(covers), answer.page.items.back().place, query.Hash()};
   } else {
@@ -152,11 +156,11 @@ Try<Service::Found> Service::Find(const MessageId& id, const SessionRequest& ses
   if (!entered) return Err(std::move(entered.error()));
   Found found;
   found.session = std::move(*entered);
-  // The token first: what is read afterwards is at least as new.
-  Join(&found.session.token, ToTokenVector(storage_.State()->heads));
   auto shown = storage_.Find(id);
   if (!shown) return Err(std::move(shown.error()));
   found.shown = std::move(*shown);
+  // The token afterwards: it must cover what was seen.
+  Join(&found.session.token, ToTokenVector(storage_.State()->heads));
   return found;
 }
 

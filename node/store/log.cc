@@ -6,6 +6,7 @@
 #include <limits>
 #include <set>
 
+#include "common/protocol/limits.h"
 #include "common/util/log.h"
 #include "node/store/schema.h"
 
@@ -64,11 +65,17 @@ Log::Log(Database& db, Options options, Hlc& clock, Random& random)
   last_message_ref_ = MaxOf(db_, "SELECT coalesce(max(ref), 0) FROM messages");
   last_arrival_ = MaxOf(db_, "SELECT coalesce(max(arrival), 0) FROM records");
   messages_ = MaxOf(db_, "SELECT count(*) FROM messages");
+  // What is accepted next comes after what is stored, even if our clock was set back in between. Stamps
+  // beyond the bound are left out, so that one of them cannot hide the others.
+  Statement latest(db_, "SELECT max(stamp) FROM messages WHERE stamp<?");
+  latest.Bind(1, SqlStamp(StampFromMs(clock_.NowMs() + limits::kStampLeadMax_ms)));
+  if (latest.Step() && !latest.IsNull(0)) clock_.Observe(StampFromSql(latest.Int(0)));
   LoadEpochs();
 }
 
 void Log::LoadEpochs() {
   Statement select(db_, "SELECT ref, origin, epoch, seq, chain, frozen FROM epochs");
+  std::vector<EpochKey> doubtful;
   while (select.Step()) {
     const EpochKey key{std::string(select.Text(1)), static_cast<Epoch>(select.Int(2))};
     EpochState state;
@@ -76,16 +83,18 @@ void Log::LoadEpochs() {
     state.head.seq = static_cast<Seq>(select.Int(3));
     if (!Hash::FromBytes(select.Blob(4), &state.head.chain)) state.head = {};
     state.frozen = select.Int(5) != 0;
-    CheckHead(key, &state);
+    if (!HeadIsLast(key, &state)) doubtful.push_back(key);
     last_epoch_ref_ = std::max(last_epoch_ref_, state.ref);
     if (key.origin == options_.node_id) NoteCounter(static_cast<uint32_t>(key.epoch >> 32));
     epochs_.emplace(key, state);
   }
+  select.Reset();
+  if (!doubtful.empty()) MendHeads(doubtful);
 }
 
-// A head is written in the transaction of its records, so the two can only differ by damage: the records
-// are what counts then, each of which is checked again when it is read.
-void Log::CheckHead(const EpochKey& key, EpochState* state) {
+// A head is written in the transaction of its records, so the two can only differ by damage. What the
+// records say is taken over then; false.
+bool Log::HeadIsLast(const EpochKey& key, EpochState* state) {
   Statement last(db_, "SELECT seq, chain FROM records WHERE epoch=? ORDER BY seq DESC LIMIT 1");
   last.Bind(1, state->ref);
   Position found{0, ChainSeed(options_.cluster, key)};
@@ -93,16 +102,40 @@ void Log::CheckHead(const EpochKey& key, EpochState* state) {
     found.seq = static_cast<Seq>(last.Int(0));
     Hash::FromBytes(last.Blob(1), &found.chain);
   }
-  if (found == state->head) return;
-  if (state->head.seq != 0 || found.seq != 0) {
-    spdlog::error("the head of {} says {}, its records end at {}: the records count", ToText(key),
-                  state->head.seq, found.seq);
-  }
+  if (found == state->head) return true;
+  spdlog::error("the head of {} says {}, its records end at {}: the records are checked", ToText(key),
+                state->head.seq, found.seq);
   state->head = found;
+  return false;
+}
+
+// A damaged last record must not become a head: to peers it would look like a branch.
+void Log::MendHeads(const std::vector<EpochKey>& doubtful) {
+  Begin();
+  try {
+    for (const EpochKey& key : doubtful) {
+      Touch(key);
+      const Position found = epochs_.at(key).head;
+      if (found.seq > 0) Repair({key, found.seq});
+      Settle({.damaged = {}, .uncovered = {}, .orphans = true});
+      const EpochState& state = epochs_.at(key);
+      update_epoch_.Bind(1, static_cast<int64_t>(state.head.seq)).BindBlob(2, state.head.chain.view());
+      update_epoch_.Bind(3, state.frozen ? 1 : 0).Bind(4, state.ref).Run();
+    }
+    Commit();
+  } catch (...) {
+    Rollback();
+    throw;
+  }
 }
 
 void Log::Begin() {
+  // First: when BEGIN fails, Rollback() must not take back what the last transaction made durable.
+  ForgetUndo();
   db_.Execute("BEGIN IMMEDIATE");
+}
+
+void Log::ForgetUndo() {
   undo_.clear();
   undo_live_ = live_;
   undo_message_ref_ = last_message_ref_;
@@ -110,15 +143,16 @@ void Log::Begin() {
   undo_messages_ = messages_;
 }
 
-void Log::Commit() {
+bool Log::Commit() {
   WriteTouched();
   db_.Execute("COMMIT");
-  if (!undo_.empty() || undo_live_ != live_) ++version_;
+  const bool wrote = !undo_.empty();
+  if (wrote || undo_live_ != live_) ++version_;
+  ForgetUndo();
+  return wrote;
 }
 
 void Log::Rollback() {
-  // SQLite has rolled back by itself after some errors.
-  if (sqlite3_get_autocommit(db_.handle()) == 0) db_.Execute("ROLLBACK");
   for (auto it = undo_.rbegin(); it != undo_.rend(); ++it) {
     if (it->second) {
       epochs_[it->first] = *it->second;
@@ -130,6 +164,9 @@ void Log::Rollback() {
   last_message_ref_ = undo_message_ref_;
   last_arrival_ = undo_arrival_;
   messages_ = undo_messages_;
+  ForgetUndo();
+  // SQLite has rolled back by itself after some errors.
+  if (sqlite3_get_autocommit(db_.handle()) == 0) db_.Execute("ROLLBACK");
 }
 
 LogState::EpochState& Log::Touch(const EpochKey& key) {
@@ -172,8 +209,8 @@ const EpochKey& Log::LiveEpoch() {
   return *live_;
 }
 
-void Log::AbandonLiveEpoch() {
-  if (!live_) return;
+void Log::AbandonLiveEpoch(const EpochKey& epoch) {
+  if (live_ != epoch) return;
   spdlog::error("another process writes our epoch {}: node id {} runs twice; a new epoch begins. "
                 "Give each node an id of its own",
                 ToText(*live_), options_.node_id);
@@ -194,7 +231,7 @@ std::optional<Log::StoredMessage> Log::Find(const MessageId& id) {
   ScopedReset reset(find_by_id_);
   find_by_id_.BindBlob(1, id.view());
   if (!find_by_id_.Step()) return std::nullopt;
-  return StoredMessage{find_by_id_.Int(0), StampFromSql(find_by_id_.Int(1))};
+  return StoredMessage{find_by_id_.Int(0), StampFromSql(find_by_id_.Int(1)), id};
 }
 
 int64_t Log::InsertMessage(const ValidMessage& valid, Stamp stamp) {
@@ -214,9 +251,9 @@ int64_t Log::InsertMessage(const ValidMessage& valid, Stamp stamp) {
   return last_message_ref_;
 }
 
-void Log::AddStamp(const StoredMessage& message, const MessageId& id, Stamp stamp) {
+void Log::AddStamp(const StoredMessage& message, Stamp stamp) {
   if (stamp == message.stamp) return;
-  insert_place_.Bind(1, SqlStamp(std::max(stamp, message.stamp))).BindBlob(2, id.view());
+  insert_place_.Bind(1, SqlStamp(std::max(stamp, message.stamp))).BindBlob(2, message.id.view());
   insert_place_.Bind(3, message.ref).Run();
   if (stamp < message.stamp) {
     lower_stamp_.Bind(1, SqlStamp(stamp)).Bind(2, message.ref).Run();
@@ -266,7 +303,9 @@ Appended Log::Append(const ValidMessage& message, std::optional<Stamp> given) {
   return {Appended::Kind::kNew, stamp, ref};
 }
 
-std::optional<Log::StoredMessage> Log::FindByDigest(const VerifiedRecord& verified) {
+std::optional<Log::StoredMessage> Log::FindByDigest(const VerifiedRecord& verified,
+                                                    int64_t* damaged_message) {
+  *damaged_message = 0;
   const std::string_view digest_part = verified.record.digest.view().substr(0, 16);
   std::optional<StoredMessage> found;
   if (verified.id) {
@@ -275,13 +314,14 @@ std::optional<Log::StoredMessage> Log::FindByDigest(const VerifiedRecord& verifi
     // A peer that does not say the id: rare, and the index holds nothing but ids.
     Statement scan(db_, "SELECT ref, stamp FROM messages WHERE substr(id, 7)=? LIMIT 1");
     scan.BindBlob(1, digest_part);
-    if (scan.Step()) found = StoredMessage{scan.Int(0), StampFromSql(scan.Int(1))};
+    if (scan.Step()) found = StoredMessage{scan.Int(0), StampFromSql(scan.Int(1)), {}};
   }
   if (!found) return std::nullopt;
-  MessageId id;
   Stamp stamp = 0;
-  const auto message = ReadMessage(found->ref, &id, &stamp);
-  if (!message || Sha256(CanonicalBytes(*message)) != verified.record.digest) return std::nullopt;
+  const auto message = ReadSound(found->ref, &stamp);
+  if (!message) *damaged_message = found->ref;
+  if (!message || message->digest() != verified.record.digest) return std::nullopt;
+  found->id = message->id();
   return found;
 }
 
@@ -289,7 +329,7 @@ Applied Log::Apply(const VerifiedRun& run) {
   Applied applied;
   const auto known = epochs_.find(run.epoch);
   if (known != epochs_.end() && known->second.frozen) return applied;
-  if (live_ == run.epoch) AbandonLiveEpoch();
+  AbandonLiveEpoch(run.epoch);
 
   // Another peer may have brought a part of the run in the meantime: go on behind it.
   const Position head = known != epochs_.end() ? known->second.head
@@ -302,12 +342,14 @@ Applied Log::Apply(const VerifiedRun& run) {
   if (skip > run.records.size()) return applied;
   const Hash& meets = skip == 0 ? run.base.chain : run.records[skip - 1].record.chain;
   if (meets != head.chain) {
-    applied.forked.push_back({run.epoch, head.seq});
+    applied.stopped = true;
+    Freeze({run.epoch, head.seq});
     return applied;
   }
   if (skip == run.records.size()) return applied;
 
   const int64_t epoch_ref = Touch(run.epoch).ref;
+  int64_t damaged_message = 0;
   Position last = head;
   for (auto it = run.records.begin() + static_cast<std::ptrdiff_t>(skip); it != run.records.end();
        ++it) {
@@ -317,23 +359,20 @@ Applied Log::Apply(const VerifiedRun& run) {
       const MessageId& id = it->message->id();
       if (const auto stored = Find(id)) {
         message_ref = stored->ref;
-        AddStamp(*stored, id, record.stamp);
+        AddStamp(*stored, record.stamp);
       } else {
         message_ref = InsertMessage(*it->message, record.stamp);
       }
     } else if (!it->payload) {
-      const auto stored = FindByDigest(*it);
+      const auto stored = FindByDigest(*it, &damaged_message);
       if (!stored) {
-        spdlog::error("{} at {}: the peer left out a message that is not here", ToText(run.epoch),
-                      record.seq);
+        spdlog::error("{} at {}: the peer left out a message that is {} here", ToText(run.epoch),
+                      record.seq, damaged_message != 0 ? "damaged" : "not");
         applied.stopped = true;
         break;
       }
       message_ref = stored->ref;
-      MessageId id;
-      Stamp stamp = 0;
-      ReadMessage(stored->ref, &id, &stamp);
-      AddStamp(*stored, id, record.stamp);
+      AddStamp(*stored, record.stamp);
     }
     InsertRecord(epoch_ref, record, message_ref, it->payload);
     clock_.Observe(record.stamp);
@@ -341,6 +380,8 @@ Applied Log::Apply(const VerifiedRun& run) {
     ++applied.records;
   }
   Touch(run.epoch).head = last;
+  // With the heads lowered that vouch for it, the peer sends it whole.
+  if (damaged_message != 0) RepairMessage(damaged_message);
   return applied;
 }
 
@@ -352,26 +393,13 @@ std::optional<Message> Log::ReadMessage(int64_t ref, MessageId* id, Stamp* stamp
   return MessageFromRow(read_message_, 2);
 }
 
-// Records of messages in the list that no unfrozen epoch of any log has any more are announced in ours,
-// under the stamp that they have.
-void Log::AnnounceUncovered(const std::vector<int64_t>& message_refs) {
-  Statement covered(db_,
-                    "SELECT 1 FROM records r JOIN epochs e ON e.ref=r.epoch WHERE r.message=? AND "
-                    "e.frozen=0 LIMIT 1");
-  for (const int64_t ref : message_refs) {
-    {
-      ScopedReset reset(covered);
-      covered.Bind(1, ref);
-      if (covered.Step()) continue;
-    }
-    MessageId id;
-    Stamp stamp = 0;
-    const auto message = ReadMessage(ref, &id, &stamp);
-    if (!message) continue;
-    const auto valid = Validate(*message);
-    if (!valid || valid->id() != id) continue;  // damaged: found again, and named, when it is read
-    AppendOwn(valid->digest(), stamp, ref);
-  }
+std::optional<ValidMessage> Log::ReadSound(int64_t ref, Stamp* stamp) {
+  MessageId id;
+  auto message = ReadMessage(ref, &id, stamp);
+  if (!message) return std::nullopt;
+  auto valid = Validate(std::move(*message));
+  if (!valid || valid->id() != id) return std::nullopt;
+  return std::move(*valid);
 }
 
 bool Log::RecordIsSound(const EpochKey& key, Seq seq, int64_t* damaged_message) {
@@ -397,13 +425,9 @@ bool Log::RecordIsSound(const EpochKey& key, Seq seq, int64_t* damaged_message) 
       record.kind = select.Text(3);
       record.digest = Sha256(select.Blob(4));
     } else {
-      MessageId id;
       Stamp stamp = 0;
-      const auto message = ReadMessage(select.Int(2), &id, &stamp);
-      const auto valid = message ? Validate(*message)
-                                 : Result<ValidMessage, std::vector<FieldError>>(
-                                       Err(std::vector<FieldError>{}));
-      if (!valid || valid->id() != id) {
+      const auto valid = ReadSound(select.Int(2), &stamp);
+      if (!valid) {
         *damaged_message = select.Int(2);
         return false;
       }
@@ -419,59 +443,125 @@ void Log::Repair(const CorruptRecord& corrupt) {
   if (it == epochs_.end() || corrupt.seq == 0 || corrupt.seq > it->second.head.seq) return;
   int64_t damaged_message = 0;
   if (RecordIsSound(corrupt.epoch, corrupt.seq, &damaged_message)) return;  // repaired meanwhile
+  Loose loose;
+  if (damaged_message != 0) loose.damaged.push_back(damaged_message);
+  // Where the record is what is damaged, it does not say (truly) which message it was for.
+  loose.orphans = damaged_message == 0;
+  LowerHead(corrupt.epoch, corrupt.seq, &loose);
+  Settle(std::move(loose));
+}
 
-  // A damaged body takes every record of that message with it.
-  std::vector<std::pair<EpochKey, Seq>> positions = {{corrupt.epoch, corrupt.seq}};
-  if (damaged_message != 0) {
-    std::map<int64_t, EpochKey> by_ref;
-    for (const auto& [key, state] : epochs_) by_ref[state.ref] = key;
-    Statement select(db_, "SELECT epoch, min(seq) FROM records WHERE message=? GROUP BY epoch");
-    select.Bind(1, damaged_message);
-    while (select.Step()) {
-      positions.emplace_back(by_ref.at(select.Int(0)), static_cast<Seq>(select.Int(1)));
-    }
-  }
+void Log::RepairMessage(int64_t message_ref) {
+  Stamp stamp = 0;
+  if (ReadSound(message_ref, &stamp)) return;
+  Settle({.damaged = {message_ref}, .uncovered = {}});
+}
 
-  std::vector<int64_t> uncovered;
-  for (const auto& [key, seq] : positions) {
-    if (live_ == key) live_.reset();
-    EpochState& state = Touch(key);
-    if (state.head.seq < seq) continue;
-    spdlog::error("the record {} at {} is damaged on disk: its head goes back to {} and it is "
-                  "fetched again from a peer",
-                  ToText(key), seq, seq - 1);
-    Statement above(db_, "SELECT DISTINCT message FROM records WHERE epoch=? AND seq>=? AND message "
-                         "IS NOT NULL ORDER BY seq");
-    above.Bind(1, state.ref).Bind(2, static_cast<int64_t>(seq));
-    while (above.Step()) uncovered.push_back(above.Int(0));
-    Statement remove(db_, "DELETE FROM records WHERE epoch=? AND seq>=?");
-    remove.Bind(1, state.ref).Bind(2, static_cast<int64_t>(seq)).Run();
+// Takes `damaged` and all above it out of the epoch, and further down what does not hold as a head.
+void Log::LowerHead(const EpochKey& key, Seq damaged, Loose* loose) {
+  if (live_ == key) live_.reset();
+  EpochState& state = Touch(key);
+  if (state.head.seq < damaged) return;
+  Statement above(db_, "SELECT DISTINCT message FROM records WHERE epoch=? AND seq>=? AND message IS "
+                       "NOT NULL ORDER BY seq");
+  Statement remove(db_, "DELETE FROM records WHERE epoch=? AND seq>=?");
+  Statement last(db_, "SELECT seq, chain FROM records WHERE epoch=? ORDER BY seq DESC LIMIT 1");
+  Seq from = damaged;
+  while (true) {
+    above.Bind(1, state.ref).Bind(2, static_cast<int64_t>(from));
+    while (above.Step()) loose->uncovered.push_back(above.Int(0));
+    above.Reset();
+    remove.Bind(1, state.ref).Bind(2, static_cast<int64_t>(from)).Run();
     state.head = {0, ChainSeed(options_.cluster, key)};
-    Statement last(db_, "SELECT seq, chain FROM records WHERE epoch=? ORDER BY seq DESC LIMIT 1");
     last.Bind(1, state.ref);
     if (last.Step()) {
       state.head.seq = static_cast<Seq>(last.Int(0));
       Hash::FromBytes(last.Blob(1), &state.head.chain);
     }
-    ++repaired_records_;
+    last.Reset();
+    // The new head must hold: nothing could follow a damaged one, and peers would take it for a branch.
+    int64_t damaged_message = 0;
+    if (state.head.seq == 0 || RecordIsSound(key, state.head.seq, &damaged_message)) break;
+    if (damaged_message != 0) loose->damaged.push_back(damaged_message);
+    loose->orphans = loose->orphans || damaged_message == 0;
+    from = state.head.seq;
   }
-  if (damaged_message != 0) {
-    Statement places(db_, "DELETE FROM places WHERE message=?");
-    places.Bind(1, damaged_message).Run();
-    Statement remove(db_, "DELETE FROM messages WHERE ref=?");
-    remove.Bind(1, damaged_message).Run();
-    --messages_;
-    std::erase(uncovered, damaged_message);
+  spdlog::error("the record {} at {} is damaged on disk: its head goes back to {} and it is fetched "
+                "again from a peer",
+                ToText(key), damaged, state.head.seq);
+  ++repaired_records_;
+}
+
+// A damaged body takes every record of that message with it.
+void Log::RemoveMessage(int64_t ref, Loose* loose) {
+  std::vector<std::pair<int64_t, Seq>> positions;
+  Statement select(db_, "SELECT epoch, min(seq) FROM records WHERE message=? GROUP BY epoch");
+  select.Bind(1, ref);
+  while (select.Step()) positions.emplace_back(select.Int(0), static_cast<Seq>(select.Int(1)));
+  select.Reset();
+  for (const auto& [epoch_ref, seq] : positions) {
+    const auto epoch = std::find_if(epochs_.begin(), epochs_.end(), [&, at = epoch_ref](const auto& each) {
+      return each.second.ref == at;
+    });
+    if (epoch != epochs_.end()) LowerHead(EpochKey(epoch->first), seq, loose);
   }
-  AnnounceUncovered(uncovered);
+  Statement places(db_, "DELETE FROM places WHERE message=?");
+  places.Bind(1, ref).Run();
+  Statement remove(db_, "DELETE FROM messages WHERE ref=?");
+  remove.Bind(1, ref).Run();
+  messages_ -= sqlite3_changes(db_.handle());
+}
+
+// Removes what is damaged; announces in our log, under the stamp that they have, the messages that no
+// unfrozen epoch of any log vouches for any more. One may turn out to be damaged itself.
+void Log::Settle(Loose loose) {
+  Statement covered(db_,
+                    "SELECT 1 FROM records r JOIN epochs e ON e.ref=r.epoch WHERE r.message=? AND "
+                    "e.frozen=0 LIMIT 1");
+  while (!loose.damaged.empty() || !loose.uncovered.empty() || loose.orphans) {
+    if (loose.orphans) {
+      loose.orphans = false;
+      Statement orphans(db_, "SELECT ref FROM messages m WHERE NOT EXISTS (SELECT 1 FROM records r WHERE "
+                             "r.message=m.ref)");
+      while (orphans.Step()) loose.uncovered.push_back(orphans.Int(0));
+    }
+    while (!loose.damaged.empty()) {
+      const int64_t ref = loose.damaged.back();
+      loose.damaged.pop_back();
+      RemoveMessage(ref, &loose);
+      std::erase(loose.uncovered, ref);
+    }
+    std::vector<int64_t> uncovered;
+    uncovered.swap(loose.uncovered);
+    for (const int64_t ref : uncovered) {
+      {
+        ScopedReset reset(covered);
+        covered.Bind(1, ref);
+        if (covered.Step()) continue;
+      }
+      Stamp stamp = 0;
+      if (const auto message = ReadSound(ref, &stamp)) {
+        AppendOwn(message->digest(), stamp, ref);
+      } else {
+        loose.damaged.push_back(ref);
+      }
+    }
+  }
+}
+
+void Log::Heed(const Findings& findings) {
+  if (findings.twin) NoteTwin();
+  NoteCounter(findings.own_counter);
+  if (findings.taken_epoch) AbandonLiveEpoch(*findings.taken_epoch);
+  for (const Fork& fork : findings.forked) Freeze(fork);
+  for (const CorruptRecord& corrupt : findings.corrupt) Repair(corrupt);
 }
 
 void Log::Freeze(const Fork& fork) {
   const auto it = epochs_.find(fork.epoch);
-  if (it == epochs_.end() || it->second.frozen) return;
+  if (it == epochs_.end() || it->second.frozen || fork.seen_at > it->second.head.seq) return;
   int64_t damaged_message = 0;
-  if (fork.seen_at != 0 && fork.seen_at <= it->second.head.seq &&
-      !RecordIsSound(fork.epoch, fork.seen_at, &damaged_message)) {
+  if (fork.seen_at != 0 && !RecordIsSound(fork.epoch, fork.seen_at, &damaged_message)) {
     Repair({fork.epoch, fork.seen_at});
     return;
   }
@@ -479,18 +569,18 @@ void Log::Freeze(const Fork& fork) {
                 ToText(fork.epoch),
                 fork.seen_at == 0 ? std::string(" (a peer says)")
                                   : " at or before " + std::to_string(fork.seen_at));
-  if (live_ == fork.epoch) AbandonLiveEpoch();
+  AbandonLiveEpoch(fork.epoch);
   EpochState& state = Touch(fork.epoch);
   state.frozen = true;
-  // AnnounceUncovered reads the flag from the table.
+  // Settle() reads the flag from the table.
   update_epoch_.Bind(1, static_cast<int64_t>(state.head.seq)).BindBlob(2, state.head.chain.view());
   update_epoch_.Bind(3, 1).Bind(4, state.ref).Run();
-  std::vector<int64_t> refs;
+  Loose loose;
   Statement all(db_, "SELECT DISTINCT message FROM records WHERE epoch=? AND message IS NOT NULL "
                      "ORDER BY seq");
   all.Bind(1, state.ref);
-  while (all.Step()) refs.push_back(all.Int(0));
-  AnnounceUncovered(refs);
+  while (all.Step()) loose.uncovered.push_back(all.Int(0));
+  Settle(std::move(loose));
 }
 
 LogStatePtr Log::Snapshot() {

@@ -24,7 +24,6 @@ namespace chatchain {
 struct Applied {
   size_t records = 0;
   bool stopped = false;  // not the whole run could be taken; a later round brings the rest
-  std::vector<Fork> forked;
 };
 
 class Log {
@@ -39,28 +38,34 @@ class Log {
   Log(Database& db, Options options, Hlc& clock, Random& random);
 
   void Begin();
-  void Commit();    // durable when it returns
-  void Rollback();  // as if nothing since Begin() had been called
+  bool Commit();    // durable when it returns; true: something was written
+  // As if nothing since Begin() had been called; harmless after a Begin() that failed, and after Commit().
+  void Rollback();
 
   // REQUIRES, all below: between Begin() and Commit().
 
   // Stores a message in our own log, unless it is known.
   Appended Append(const ValidMessage& message, std::optional<Stamp> given);
 
-  // Takes what continues the heads here; a run whose base differs is a fork.
+  // Takes what continues the heads here. A run that has another chain at our head is a fork: Freeze().
   Applied Apply(const VerifiedRun& run);
 
+  // Does what each of them asks for.
+  void Heed(const Findings& findings);
+
   // Freezes an epoch of which two branches exist and announces its messages anew where nothing else
-  // vouches for them. Does nothing when it is frozen already. A difference that our own damage explains
-  // is repaired instead.
+  // vouches for them. Does nothing when it is frozen already, or when the fork was seen above our head:
+  // that head has been lowered since. A difference that our own damage explains is repaired instead.
   void Freeze(const Fork& fork);
 
   // Lowers every head that vouches for the damaged record, so that it is pulled again; announces intact
-  // messages that this uncovers.
+  // messages that this uncovers. Does nothing where nothing is damaged (any more).
   void Repair(const CorruptRecord& corrupt);
+  // The same for a stored message that does not match its id, whether or not a record names it.
+  void RepairMessage(int64_t message_ref);
 
-  // The next append begins a new epoch: another process writes the live one.
-  void AbandonLiveEpoch();
+  // If `epoch` is the live one, the next append begins a new epoch: another process writes it.
+  void AbandonLiveEpoch(const EpochKey& epoch);
   // Another process runs under our id, with epochs of its own so far.
   void NoteTwin();
 
@@ -77,23 +82,38 @@ class Log {
 
   struct StoredMessage {
     int64_t ref = 0;
-    Stamp stamp = 0;
+    Stamp stamp = 0;  // its smallest
+    MessageId id;
   };
 
   void LoadEpochs();
-  void CheckHead(const EpochKey& key, EpochState* state);
+  void ForgetUndo();
+  // What a repair still has to settle.
+  struct Loose {
+    std::vector<int64_t> damaged;    // messages: to be removed, with all that vouches for them
+    std::vector<int64_t> uncovered;  // messages that may have lost their last record
+    bool orphans = false;            // so may messages that nothing here names
+  };
+
+  bool HeadIsLast(const EpochKey& key, EpochState* state);
   EpochState& Touch(const EpochKey& key);  // creates; remembers the state for Rollback()
   void WriteTouched();
   const EpochKey& LiveEpoch();             // begins one where there is none
 
   std::optional<StoredMessage> Find(const MessageId& id);
-  std::optional<StoredMessage> FindByDigest(const VerifiedRecord& record);
+  // `damaged_message`: the copy that was meant, where it does not match its id; else 0.
+  std::optional<StoredMessage> FindByDigest(const VerifiedRecord& record, int64_t* damaged_message);
   int64_t InsertMessage(const ValidMessage& message, Stamp stamp);
-  void AddStamp(const StoredMessage& message, const MessageId& id, Stamp stamp);
+  void AddStamp(const StoredMessage& message, Stamp stamp);
   void InsertRecord(int64_t epoch_ref, const Record& record, std::optional<int64_t> message_ref,
                     const std::optional<std::string>& payload);
   void AppendOwn(const Hash& digest, Stamp stamp, int64_t message_ref);
-  void AnnounceUncovered(const std::vector<int64_t>& message_refs);
+  void LowerHead(const EpochKey& key, Seq damaged, Loose* loose);
+  void RemoveMessage(int64_t ref, Loose* loose);
+  void Settle(Loose loose);
+  void MendHeads(const std::vector<EpochKey>& doubtful);
+  // The message, if it matches its id.
+  std::optional<ValidMessage> ReadSound(int64_t ref, Stamp* stamp);
   bool RecordIsSound(const EpochKey& key, Seq seq, int64_t* damaged_message);
   std::optional<Message> ReadMessage(int64_t ref, MessageId* id, Stamp* stamp);
 

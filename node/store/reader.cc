@@ -214,7 +214,7 @@ ReadPage ReadConnection::ReadHistory(const HistoryQuery& query, const LogState& 
       item.shown = {place.id, MessageFromRow(row, kMessageColumn), StampFromSql(row.Int(kStampColumn))};
       const auto valid = Validate(item.shown.message);
       if (!valid || valid->id() != place.id) {
-        result.damage = Damage{ref, Positions(ref, state)};
+        result.damage = Damage{ref};
         return result;
       }
       page.items.push_back(std::move(item));
@@ -225,8 +225,8 @@ ReadPage ReadConnection::ReadHistory(const HistoryQuery& query, const LogState& 
   return result;
 }
 
-std::optional<ShownMessage> ReadConnection::Find(const MessageId& id, std::optional<Damage>* damage,
-                                                 const LogState& state) {
+std::optional<ShownMessage> ReadConnection::Find(const MessageId& id,
+                                                 std::optional<Damage>* damage) {
   static const std::string kSql =
       std::string("SELECT m.stamp, m.id, ") + kMessageColumns + " FROM messages m WHERE m.id=?";
   Statement& select = Cached(kSql);
@@ -236,7 +236,7 @@ std::optional<ShownMessage> ReadConnection::Find(const MessageId& id, std::optio
   ShownMessage shown{id, MessageFromRow(select, kMessageColumn), StampFromSql(select.Int(0))};
   const auto valid = Validate(shown.message);
   if (!valid || valid->id() != id) {
-    *damage = Damage{select.Int(kRefColumn), Positions(select.Int(kRefColumn), state)};
+    *damage = Damage{select.Int(kRefColumn)};
     return std::nullopt;
   }
   return shown;
@@ -328,12 +328,6 @@ std::vector<std::pair<EpochKey, Seq>> ReadConnection::PositionsOf(int64_t messag
     positions.emplace_back(key->second, static_cast<Seq>(select.Int(1)));
   }
   return positions;
-}
-
-std::vector<std::pair<EpochKey, Seq>> ReadConnection::Positions(int64_t message_ref,
-                                                                const LogState& state) {
-  UseState(std::make_shared<LogState>(state));
-  return PositionsOf(message_ref);
 }
 
 ReadPool::ReadPool(std::string path, int cache_mib, size_t max_connections)

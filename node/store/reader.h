@@ -30,10 +30,9 @@ struct Coverage {
   }
 };
 
-// A stored message that does not match its id: it is not served. `positions` name its records.
+// A stored message that does not match its id: it is not served.
 struct Damage {
   int64_t message_ref = 0;
-  std::vector<std::pair<EpochKey, Seq>> positions;
 };
 
 // A page, or the reason why it is not to be served.
@@ -52,8 +51,7 @@ class ReadConnection final : public LogReader {
 
   // REQUIRES: `state` was published before the snapshot began.
   ReadPage ReadHistory(const HistoryQuery& query, const LogState& state);
-  std::optional<ShownMessage> Find(const MessageId& id, std::optional<Damage>* damage,
-                                   const LogState& state);
+  std::optional<ShownMessage> Find(const MessageId& id, std::optional<Damage>* damage);
 
   // LogReader. REQUIRES: UseState() with the state whose epochs are meant.
   void UseState(LogStatePtr state);
@@ -68,7 +66,6 @@ class ReadConnection final : public LogReader {
   Statement& Cached(const std::string& sql);
   Coverage MakeCoverage(const TokenVector& token, const LogState& state);
   std::optional<Stamp> CoveredStamp(int64_t message_ref, const Coverage& coverage);
-  std::vector<std::pair<EpochKey, Seq>> Positions(int64_t message_ref, const LogState& state);
 
   std::unique_ptr<Database> db_;
   std::map<std::string, Statement> statements_;

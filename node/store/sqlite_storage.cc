@@ -86,16 +86,9 @@ Result<std::vector<Appended>, WriteError> SqliteStorage::Append(
 }
 
 Problem SqliteStorage::Damaged(const Damage& damage) {
-  std::vector<CorruptRecord> corrupt;
-  for (const auto& [key, seq] : damage.positions) corrupt.push_back({key, seq});
-  RepairLater(std::move(corrupt));
+  // In the background: the reader that found it does not wait.
+  writer_->Post([ref = damage.message_ref](Log& log) { log.RepairMessage(ref); });
   return Unavailable("a stored message is damaged here and is being fetched again; ask another node");
-}
-
-void SqliteStorage::RepairLater(std::vector<CorruptRecord> corrupt) {
-  writer_->Post([corrupt = std::move(corrupt)](Log& log) {
-    for (const CorruptRecord& record : corrupt) log.Repair(record);
-  });
 }
 
 Try<HistoryPage> SqliteStorage::ReadHistory(const HistoryQuery& query, const LogState& state) {
@@ -111,10 +104,9 @@ Try<HistoryPage> SqliteStorage::ReadHistory(const HistoryQuery& query, const Log
 
 Try<std::optional<ShownMessage>> SqliteStorage::Find(const MessageId& id) {
   try {
-    const LogStatePtr state = State();
     auto connection = readers_->Take();
     std::optional<Damage> damage;
-    auto found = connection->Find(id, &damage, *state);
+    auto found = connection->Find(id, &damage);
     if (damage) return Err(Damaged(*damage));
     return found;
   } catch (const SqliteError& error) {

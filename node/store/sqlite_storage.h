@@ -40,8 +40,6 @@ class SqliteStorage final : public Storage {
   StateBoard& board() { return board_; }
   Writer& writer() { return *writer_; }
   ReadPool& readers() { return *readers_; }
-  // In the background; the reader that found it does not wait.
-  void RepairLater(std::vector<CorruptRecord> corrupt);
   // Bytes of the database and its WAL on disk.
   int64_t DiskBytes() const;
 

@@ -203,16 +203,16 @@ void Writer::Commit(std::deque<std::shared_ptr<Job>>* batch) {
         started.push_back(job);
         job->work(log_);
       }
-      log_.Commit();
-      if (write_state() == WriteState::kDiskFull) {
+      // What writes nothing proves nothing about the disk.
+      if (log_.Commit() && write_state() == WriteState::kDiskFull) {
         spdlog::info("the disk has space again: writing resumes");
         write_state_.store(WriteState::kWritable);
       }
     } catch (const SqliteError& error) {
-      HandleFailure(error);
-      outcome = Err(WriteError{write_state() == WriteState::kFailed ? WriteError::Kind::kFailed
-                                                                    : WriteError::Kind::kDiskFull,
-                               write_error()});
+      outcome = Err(HandleFailure(error));
+      started.assign(batch->begin(), batch->end());
+    } catch (const std::bad_alloc&) {
+      outcome = Err(HandleFailure(SqliteError(SQLITE_NOMEM, "out of memory")));
       started.assign(batch->begin(), batch->end());
     }
   }
@@ -228,13 +228,19 @@ void Writer::Commit(std::deque<std::shared_ptr<Job>>* batch) {
   if (outcome && int64_t{wal_pages_} * 4096 >= checkpoint_at_bytes_) Checkpoint();
 }
 
-void Writer::HandleFailure(const SqliteError& error) {
+WriteError Writer::HandleFailure(const SqliteError& error) {
+  // Another program holds the file for a moment, or memory is short: nothing is wrong with the disk.
+  const bool passing = error.code() == SQLITE_BUSY || error.code() == SQLITE_NOMEM;
   const bool full = error.disk_full() || error.extended_code() == SQLITE_IOERR_SHMSIZE;
   bool rolled_back = true;
   try {
     log_.Rollback();
   } catch (const SqliteError&) {
     rolled_back = false;
+  }
+  if (passing && rolled_back) {
+    spdlog::error("a write failed and may be repeated: {}", error.what());
+    return {WriteError::Kind::kOverloaded, std::string("the database is busy: ") + error.what()};
   }
   MutexLock lock(mutex_);
   if (full && rolled_back) {
@@ -244,14 +250,17 @@ void Writer::HandleFailure(const SqliteError& error) {
     }
     write_error_ = "the disk is full: free some space, writing resumes by itself";
     write_state_.store(WriteState::kDiskFull);
-  } else {
-    spdlog::critical("writing failed ({}, code {}): this process writes no more. Check the disk, then "
-                     "restart the node",
-                     error.what(), error.extended_code());
-    write_error_ = std::string("writing to the disk failed (") + error.what() +
-                   "): check the disk, then restart the node";
-    write_state_.store(WriteState::kFailed);
+    return {WriteError::Kind::kDiskFull, write_error_};
   }
+  spdlog::critical("writing failed ({}, code {}): this process writes no more. Check the disk, then "
+                   "restart the node",
+                   error.what(), error.extended_code());
+  write_error_ = std::string("writing to the disk failed (") + error.what() +
+                 "): check the disk, then restart the node";
+  write_state_.store(WriteState::kFailed);
+  // Closing would copy the WAL into the database and delete it; the next start recovers it instead.
+  sqlite3_db_config(db_.handle(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
+  return {WriteError::Kind::kFailed, write_error_};
 }
 
 // A write of some size that changes nothing: the way to learn that there is space again.
@@ -290,7 +299,8 @@ void Writer::Checkpoint() {
     return;
   }
   checkpoint_at_bytes_ = int64_t{wal_pages_} * 4096 + options_.checkpoint_bytes / 4;
-  if (code == SQLITE_BUSY || code == SQLITE_FULL) return;
+  // A full disk: the WAL may still have room, and the commits will tell.
+  if ((code & 0xff) == SQLITE_BUSY || (code & 0xff) == SQLITE_FULL) return;
   HandleFailure(SqliteError(sqlite3_extended_errcode(db_.handle()), sqlite3_errmsg(db_.handle())));
 }
 

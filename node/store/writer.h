@@ -3,7 +3,8 @@
 // new state, then answers each. Callers block in Execute(); all methods are thread-safe.
 //
 // After a failed fsync it stops writing for good: what the kernel dropped cannot be written again. A full
-// disk is no such failure: the transaction is rolled back, and writing resumes when there is space.
+// disk is no such failure: the transaction is rolled back, and writing resumes when there is space. Nor is
+// a database that another program holds, or a lack of memory: these are answered and forgotten.
 #pragma once
 
 #include <atomic>
@@ -78,7 +79,8 @@ class Writer {
   Result<void, WriteError> Enqueue(std::shared_ptr<Job> job);
   bool Take(std::deque<std::shared_ptr<Job>>* batch);
   void Commit(std::deque<std::shared_ptr<Job>>* batch);
-  void HandleFailure(const SqliteError& error);
+  // Rolls back and decides what it means for the writes to come.
+  WriteError HandleFailure(const SqliteError& error);
   void ProbeDisk();
   void Checkpoint();
 

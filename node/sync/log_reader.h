@@ -48,6 +48,20 @@ struct Fork {
   Seq seen_at = 0;  // where the chains differ from ours; 0: a peer says so
 };
 
+// What an exchange with a peer showed beyond records: the log acts on it.
+struct Findings {
+  std::vector<Fork> forked;            // freeze them
+  std::vector<CorruptRecord> corrupt;  // repair them
+  bool twin = false;                   // another process has our id
+  std::optional<EpochKey> taken_epoch;  // our live epoch, which somebody else writes
+  // Highest counter of the epochs of our own id that the peer names and we do not hold.
+  uint32_t own_counter = 0;
+
+  bool empty() const {
+    return forked.empty() && corrupt.empty() && !twin && !taken_epoch && own_counter == 0;
+  }
+};
+
 // One stored record with its body, as it is served.
 struct StoredRecord {
   WireRecord wire;  // digest recomputed from the stored body

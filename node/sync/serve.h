@@ -15,10 +15,10 @@ struct Served {
   SyncAnswer answer;            // without records
   std::string records_json;     // what belongs between its brackets
   size_t records = 0;
-  std::vector<Fork> forked;            // not frozen here yet: freeze them
-  std::vector<CorruptRecord> corrupt;  // found while reading: repair them
-  bool twin = false;                   // another process has our id
-  bool live_epoch_taken = false;       // somebody else writes our live epoch
+  // What the puller is proven to hold, or is taken to hold, of the epochs here: forked epochs, damaged
+  // ones and unproven heads of our own origin are left out.
+  HeadVector holds;
+  Findings findings;
 };
 
 struct ServeContext {

@@ -76,7 +76,7 @@ void VerifyEpoch(std::vector<WireRecord>::iterator first, std::vector<WireRecord
     run.records.push_back(std::move(*verified));
   }
   if (run.records.empty()) return;
-  if (context.state.live == key) verdict->live_epoch_taken = true;
+  if (context.state.live == key) verdict->findings.taken_epoch = key;
   verdict->runs.push_back(std::move(run));
 }
 
@@ -86,32 +86,37 @@ Verdict VerifyAnswer(SyncAnswer&& answer, const VerifyContext& context, LogReade
   Verdict verdict;
   const LogState& state = context.state;
   verdict.refused = std::move(answer.malformed);
-  verdict.twin = answer.node == context.node_id && !answer.instance.empty() &&
-                 answer.instance != context.instance;
-  if (verdict.twin && state.live && answer.epoch == state.live->epoch) {
-    verdict.live_epoch_taken = true;
+  Findings& findings = verdict.findings;
+  findings.twin = answer.node == context.node_id && !answer.instance.empty() &&
+                  answer.instance != context.instance;
+  if (findings.twin && state.live && answer.epoch == state.live->epoch) {
+    findings.taken_epoch = state.live;
   }
 
   for (const EpochKey& key : answer.forks) {
     const auto it = state.epochs.find(key);
-    if (it != state.epochs.end() && !it->second.frozen) verdict.forked.push_back({key, 0});
+    if (it != state.epochs.end() && !it->second.frozen) findings.forked.push_back({key, 0});
   }
   for (const auto& [key, theirs] : answer.heads) {
     if (key.origin == context.node_id && state.epochs.count(key) == 0) {
-      verdict.own_counter = std::max(verdict.own_counter, static_cast<uint32_t>(key.epoch >> 32));
+      findings.own_counter =
+          std::max(findings.own_counter, static_cast<uint32_t>(key.epoch >> 32));
     }
     const auto it = state.heads.find(key);
     if (it == state.heads.end()) continue;
     if (theirs.seq > it->second.seq) {
       // Nobody but us can write our live epoch: a clone does.
-      if (state.live == key) verdict.live_epoch_taken = true;
+      if (state.live == key) findings.taken_epoch = key;
       continue;
     }
     const auto chain =
         theirs.seq == it->second.seq ? it->second.chain : reader.ChainAt(key, theirs.seq);
-    if (chain != theirs.chain) {
-      if (!Contains(verdict.forked, key)) verdict.forked.push_back({key, theirs.seq});
-      if (state.live == key) verdict.live_epoch_taken = true;
+    if (!chain) {
+      // Gone since `state`, or damaged: that is no branch.
+      findings.corrupt.push_back({key, theirs.seq});
+    } else if (*chain != theirs.chain) {
+      if (!Contains(findings.forked, key)) findings.forked.push_back({key, theirs.seq});
+      if (state.live == key) findings.taken_epoch = key;
     }
   }
 
@@ -121,7 +126,7 @@ Verdict VerifyAnswer(SyncAnswer&& answer, const VerifyContext& context, LogReade
     const auto last = std::find_if(first, records.end(), [&](const WireRecord& wire) {
       return wire.record.epoch != key;
     });
-    if (!Contains(verdict.forked, key)) VerifyEpoch(first, last, context, &verdict);
+    if (!Contains(findings.forked, key)) VerifyEpoch(first, last, context, &verdict);
     first = last;
   }
   return verdict;

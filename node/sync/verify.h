@@ -28,12 +28,8 @@ struct VerifiedRun {
 
 struct Verdict {
   std::vector<VerifiedRun> runs;
-  std::vector<Fork> forked;          // freeze them
   std::vector<std::string> refused;  // what failed a check, for the log
-  bool twin = false;                 // another process has our id
-  bool live_epoch_taken = false;     // somebody else's records stand in our live epoch
-  // Highest counter of the epochs of our own id that the answer names and we do not hold.
-  uint32_t own_counter = 0;
+  Findings findings;
 };
 
 struct VerifyContext {

@@ -148,9 +148,12 @@ class World:
         path.write_text(text, encoding="utf-8")
         return path
 
-    def node(self, node_id="0", peers=(), listen="127.0.0.1:0", config=""):
+    def data_dir(self):
+        return self.directory / f"data-{self._number()}"
+
+    def node(self, node_id="0", peers=(), listen="127.0.0.1:0", config="", data_dir=None):
         arguments = ["--node-id", node_id, "--peers", ",".join(peers), "--listen", listen,
-                     "--data-dir", str(self.directory / f"data-{self._number()}")]
+                     "--data-dir", str(data_dir or self.data_dir())]
         if config:
             arguments += ["--config", str(self.config(config))]
         return self._start("chatchain-node", arguments, f"node {node_id}")

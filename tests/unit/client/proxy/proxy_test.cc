@@ -395,6 +395,7 @@ TEST_CASE("bad input is answered by the proxy and reaches no node", "[proxy]") {
   CHECK(proxy.Post(kMessage, With("ChatChain-Acks", "2")).status == 422);
   CHECK(proxy.Post(kMessage, With("ChatChain-Acks", "many")).status == 422);
   CHECK(proxy.Post(kMessage, With("ChatChain-Session", "garbage")).status == 400);
+  CHECK(proxy.Post(kMessage, With("ChatChain-Session", "")).status == 400);
   CHECK(proxy.Post(kMessage, With("ChatChain-Consistency", "loose")).status == 422);
   CHECK(proxy.Post(kMessage, With("ChatChain-Stamp", "xyz")).status == 422);
   CHECK(proxy.Post(kMessage, {}, "/messages?x=1").status == 400);
@@ -413,6 +414,22 @@ TEST_CASE("bad input is answered by the proxy and reaches no node", "[proxy]") {
   CHECK(proxy.Send({.method = "POST", .target = "/messages", .body = kMessage,
                     .content_type = "text/plain"}).status == 415);
   CHECK(node.requests() == 0);
+}
+
+TEST_CASE("a client's own deadline is kept, and blamed on no node", "[proxy]") {
+  ScriptedNode node([](const ScriptedRequest&) { return Hang(); });
+  Running proxy(Config({node.address()}));
+  proxy.AwaitProbes();
+  for (int i = 0; i < 8; ++i) {
+    http::ClientResponse answer;
+    CHECK(MillisOf([&] {
+            answer = proxy.Get("/messages", With("ChatChain-Deadline-Ms", "20"));
+          }) < 1000);
+    CHECK(answer.status == 503);
+  }
+  CHECK(proxy.Get("/network").body.find("\"closed\"") != std::string::npos);
+  CHECK(proxy.Get("/messages", With("ChatChain-Deadline-Ms", "soon")).status == 422);
+  CHECK(proxy.Post(kMessage, With("ChatChain-Deadline-Ms", "soon")).status == 422);
 }
 
 TEST_CASE("items of a batch are judged one by one", "[proxy]") {
@@ -624,6 +641,26 @@ TEST_CASE("a hung node does not delay what another has answered", "[proxy]") {
   });
   CHECK(took_ms < 2500);
   CHECK(sound.requests() > 0);
+}
+
+TEST_CASE("reads move on from as many mute nodes as there are", "[proxy]") {
+  for (const Strategy strategy : kStrategies) {
+    INFO(StrategyName(strategy));
+    const auto hang = [](const ScriptedRequest&) { return Hang(); };
+    ScriptedNode one(hang);
+    ScriptedNode two(hang);
+    ScriptedNode sound(Sound);
+    ClientConfig config = Config({one.address(), two.address(), sound.address()});
+    config.read_strategy = strategy;
+    config.request_timeout_ms = 9000;  // a try alone has 3 s
+    Running proxy(config);
+    proxy.AwaitProbes();
+    const auto read = [&] { CHECK(proxy.Get("/messages").status == 200); };
+    CHECK(MillisOf(read) < 2700);
+    for (int i = 0; i < 5; ++i) read();
+    // By now both are known to be slow, or the test would have met them again.
+    CHECK(MillisOf(read) < 500);
+  }
 }
 
 TEST_CASE("a slow read is hedged; without a budget it moves on once its node is mute", "[proxy]") {

@@ -19,7 +19,8 @@ std::vector<Route> Routes() {
   std::vector<Route> routes;
   routes.push_back({.method = "GET", .pattern = "/query/{name}", .handler = [](Request& request) {
                       std::string text = request.path_params["name"];
-                      for (const auto& [name, value] : request.query) text += "|" + name + "=" + value;
+                      for (const auto& [name, value] : request.query)
+                        text += "|" + name + "=" + value;
                       return JsonResponse(200, text);
                     }});
   routes.push_back({.method = "POST",
@@ -49,7 +50,8 @@ TEST_CASE("cpp-httplib's client understands our server", "[http][interop]") {
   REQUIRE(server.Start());
   httplib::Client client("127.0.0.1", server.port());
   client.set_keep_alive(true);
-  auto result = client.Get("/query/a%20b", httplib::Params{{"x", "1 2"}, {"y", "\xc3\xa4&="}}, httplib::Headers());
+  auto result = client.Get("/query/a%20b", httplib::Params{{"x", "1 2"}, {"y", "\xc3\xa4&="}},
+                           httplib::Headers());
   REQUIRE(result);
   CHECK(result->body == "a b|x=1 2|y=\xc3\xa4&=");
   const std::string body(300'000, 'x');
