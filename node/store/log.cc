@@ -465,8 +465,6 @@ void Log::Repair(const CorruptRecord& corrupt) {
   if (RecordIsSound(corrupt.epoch, corrupt.seq, &damaged_message)) return;  // repaired meanwhile
   Loose loose;
   if (damaged_message != 0) loose.damaged.push_back(damaged_message);
-  // Where the record is what is damaged, it does not say (truly) which message it was for.
-  loose.orphans = damaged_message == 0;
   LowerHead(corrupt.epoch, corrupt.seq, &loose);
   Settle(std::move(loose));
 }
@@ -482,6 +480,8 @@ void Log::LowerHead(const EpochKey& key, Seq damaged, Loose* loose) {
   if (live_ == key) live_.reset();
   EpochState& state = Touch(key);
   if (state.head.seq < damaged) return;
+  // Records that are damaged or gone do not say (truly) which messages they were for.
+  loose->orphans = true;
   Statement above(db_, "SELECT DISTINCT message FROM records WHERE epoch=? AND seq>=? AND message IS "
                        "NOT NULL ORDER BY seq");
   Statement remove(db_, "DELETE FROM records WHERE epoch=? AND seq>=?");
@@ -503,7 +503,6 @@ void Log::LowerHead(const EpochKey& key, Seq damaged, Loose* loose) {
     int64_t damaged_message = 0;
     if (state.head.seq == 0 || RecordIsSound(key, state.head.seq, &damaged_message)) break;
     if (damaged_message != 0) loose->damaged.push_back(damaged_message);
-    loose->orphans = loose->orphans || damaged_message == 0;
     from = state.head.seq;
   }
   spdlog::error("the record {} at {} is damaged on disk: its head goes back to {} and it is fetched "
