@@ -39,8 +39,8 @@ Result<std::unique_ptr<App>, std::string> App::Start(const NodeConfig& config) {
   sync.page_records = static_cast<size_t>(config.sync_page_records);
   sync.page_bytes = static_cast<size_t>(config.sync_page_bytes);
   sync.session_wait_ms = config.session_wait_ms;
-  app->sync_ = std::make_unique<SyncDriver>(std::move(sync), *app->storage_, *app->copies_, app->hlc_,
-                                            app->clock_, app->random_);
+  app->sync_ = std::make_unique<SyncDriver>(std::move(sync), *app->storage_, *app->copies_,
+                                            app->hlc_, app->clock_, app->random_);
   app->service_ = std::make_unique<Service>(*app->storage_, *app->sync_, *app->copies_);
 
   NodeApi::Options api;

@@ -88,8 +88,8 @@ class FakeLog final : public LogReader {
     } else {
       record.digest = Sha256(*stored.wire.payload);
     }
-    record.chain = NextChain(
-        list.empty() ? ChainSeed(kCluster, key) : list.back().wire.record.chain, record);
+    record.chain =
+        NextChain(list.empty() ? ChainSeed(kCluster, key) : list.back().wire.record.chain, record);
     LogState::EpochState& epoch = state.epochs[key];
     epoch.ref = static_cast<int64_t>(state.epochs.size());
     epoch.head = {record.seq, record.chain};

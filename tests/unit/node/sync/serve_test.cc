@@ -42,9 +42,9 @@ Taken Serve(FakeLog& log, const SyncRequest& request) {
 }
 
 size_t CountOf(const Taken& taken, const EpochKey& key) {
-  return static_cast<size_t>(std::count_if(
-      taken.records.begin(), taken.records.end(),
-      [&](const WireRecord& wire) { return wire.record.epoch == key; }));
+  return static_cast<size_t>(
+      std::count_if(taken.records.begin(), taken.records.end(),
+                    [&](const WireRecord& wire) { return wire.record.epoch == key; }));
 }
 
 }  // namespace
@@ -169,9 +169,15 @@ TEST_CASE("Another chain at the puller's head is a fork", "[serve]") {
 TEST_CASE("Damage of ours is neither served nor called a fork", "[serve]") {
   FakeLog log;
   log.Append(kMine, 5);
-  SECTION("a chain") { log.records.at(kMine)[2].wire.record.chain = Sha256("flipped"); }
-  SECTION("a body") { log.records.at(kMine)[2].wire.record.digest = Sha256("flipped"); }
-  SECTION("a row") { log.records.at(kMine)[2].wire.record.seq = 99; }
+  SECTION("a chain") {
+    log.records.at(kMine)[2].wire.record.chain = Sha256("flipped");
+  }
+  SECTION("a body") {
+    log.records.at(kMine)[2].wire.record.digest = Sha256("flipped");
+  }
+  SECTION("a row") {
+    log.records.at(kMine)[2].wire.record.seq = 99;
+  }
 
   Taken taken = Serve(log, Request());
   REQUIRE(taken.records.size() == 2);

@@ -74,19 +74,45 @@ TEST_CASE("What fails a check is refused, and what stands before it is taken", "
   SyncAnswer answer = AnswerOf(peer);
   size_t good = 1;
   WireRecord& second = answer.records[1];
-  SECTION("text") { second.message->text += "!"; }
-  SECTION("sender") { second.message->sender = "eve"; }
-  SECTION("key") { second.message->key = "other"; }
-  SECTION("timestamp") { second.message->timestamp = 1; }
-  SECTION("invalid message") { second.message->text.clear(); }
-  SECTION("stamp") { second.record.stamp += 1; }
-  SECTION("digest") { second.record.digest = Sha256("x"); }
-  SECTION("chain") { second.record.chain = Sha256("x"); }
-  SECTION("kind") { second.record.kind = "other"; }
-  SECTION("payload beside a message") { second.payload = "x"; }
-  SECTION("gap") { second.record.seq = 3; }
-  SECTION("dropped") { answer.records.erase(answer.records.begin() + 1); }
-  SECTION("exchanged") { std::swap(answer.records[1], answer.records[2]); }
+  SECTION("text") {
+    second.message->text += "!";
+  }
+  SECTION("sender") {
+    second.message->sender = "eve";
+  }
+  SECTION("key") {
+    second.message->key = "other";
+  }
+  SECTION("timestamp") {
+    second.message->timestamp = 1;
+  }
+  SECTION("invalid message") {
+    second.message->text.clear();
+  }
+  SECTION("stamp") {
+    second.record.stamp += 1;
+  }
+  SECTION("digest") {
+    second.record.digest = Sha256("x");
+  }
+  SECTION("chain") {
+    second.record.chain = Sha256("x");
+  }
+  SECTION("kind") {
+    second.record.kind = "other";
+  }
+  SECTION("payload beside a message") {
+    second.payload = "x";
+  }
+  SECTION("gap") {
+    second.record.seq = 3;
+  }
+  SECTION("dropped") {
+    answer.records.erase(answer.records.begin() + 1);
+  }
+  SECTION("exchanged") {
+    std::swap(answer.records[1], answer.records[2]);
+  }
   SECTION("first") {
     answer.records[0].record.stamp += 1;
     good = 0;
@@ -112,8 +138,7 @@ TEST_CASE("Another cluster's chain is refused", "[verify]") {
   FakeLog peer;
   peer.Append(kOther, 1);
   FakeLog own;
-  const Verdict verdict =
-      VerifyAnswer(AnswerOf(peer), {own.state, "another", "a", "own"}, own);
+  const Verdict verdict = VerifyAnswer(AnswerOf(peer), {own.state, "another", "a", "own"}, own);
   REQUIRE(verdict.runs.empty());
   REQUIRE(verdict.refused.size() == 1);
 }
@@ -137,8 +162,12 @@ TEST_CASE("Records of an epoch that is seen forked are not taken", "[verify]") {
   FakeLog own;
   own.Append(kOther, 2);
   SyncAnswer answer = AnswerOf(peer);
-  SECTION("by its list") { answer.forks = {kOther}; }
-  SECTION("by its heads") { answer.heads = {{kOther, {1, Sha256("x")}}}; }
+  SECTION("by its list") {
+    answer.forks = {kOther};
+  }
+  SECTION("by its heads") {
+    answer.heads = {{kOther, {1, Sha256("x")}}};
+  }
   const Verdict verdict = Verify(std::move(answer), own);
   REQUIRE(verdict.findings.forked.size() == 1);
   REQUIRE(verdict.runs.empty());
@@ -175,8 +204,12 @@ TEST_CASE("Our live epoch in other hands is found", "[verify]") {
   own.state.live = kMine;
   SyncAnswer answer;
   answer.node = "b";
-  SECTION("beyond our head") { answer.heads = {{kMine, {3, Sha256("x")}}}; }
-  SECTION("on another branch") { answer.heads = {{kMine, {2, Sha256("x")}}}; }
+  SECTION("beyond our head") {
+    answer.heads = {{kMine, {3, Sha256("x")}}};
+  }
+  SECTION("on another branch") {
+    answer.heads = {{kMine, {2, Sha256("x")}}};
+  }
   SECTION("with records") {
     FakeLog twin;
     twin.Append(kMine, 3);
