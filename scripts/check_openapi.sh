@@ -26,7 +26,9 @@ wanted() { cat tests/openapi/package.json tests/openapi/package-lock.json | sha2
 is_current() { [ "$(cat "$npm_dir/installed" 2>/dev/null)" = "$(wanted)" ]; }
 
 install_tools() {
-  command -v npm >/dev/null && command -v node >/dev/null || skip "no npm here (apt-get install npm)"
+  if ! command -v npm >/dev/null || ! command -v node >/dev/null; then
+    skip "no npm here (apt-get install npm)"
+  fi
   local version
   version=$(node -p process.versions.node)
   printf '%s\n' "$least_node_version" "$version" | sort --check=quiet --version-sort ||

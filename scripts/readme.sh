@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 # Runs the README: every block marked ```sh, in order, in one shell, against a cluster of three nodes
-# and the proxy on the default addresses. Blocks with another mark (```console, ```text) are for the
-# eye only.
+# and the proxy. Blocks with another mark (```console, ```text) are for the eye only. With
+# CHATCHAIN_BASE_PORT the cluster listens there, and the addresses in the commands follow.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 readme=$repo_root/README.md
@@ -24,6 +24,8 @@ awk '
   /^```/    { inside = 0; next }
   inside    { print }
 ' "$readme" >"$work/commands"
+base_port=${CHATCHAIN_BASE_PORT:-8080}
+for i in 3 2 1 0; do sed -i "s/127\\.0\\.0\\.1:808$i/127.0.0.1:$((base_port + i))/g" "$work/commands"; done
 blocks=$(grep -c '^echo "--- README' "$work/commands") || fail "README.md has no block marked \`\`\`sh"
 
 step "starting a cluster for the README"

@@ -2,6 +2,7 @@
 // Request and answer headers of the contract, as the proxy reads and writes them.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -14,8 +15,8 @@ namespace chatchain {
 
 // 422 unless ChatChain-Consistency is absent or "strict".
 Try<bool> StrictConsistency(const http::Request& request);
-// ChatChain-Session as text; empty when absent. Not decoded.
-Try<std::string> SessionText(const http::Request& request);
+// ChatChain-Session as text, not decoded. An empty one is there, and no token.
+Try<std::optional<std::string>> SessionText(const http::Request& request);
 
 // Percent-encodes all but RFC 3986 unreserved characters.
 std::string EncodeQuery(const QueryParams& params);

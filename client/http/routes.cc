@@ -39,9 +39,9 @@ http::Response Counted(const RouteContext& context, RouteId route, Handle handle
   const SteadyTime begin = context.clock.Steady();
   http::Response response = handle();
   RouteMetrics& metrics = context.proxy.metrics().routes[static_cast<size_t>(route)];
-  metrics.duration.Observe(std::chrono::duration_cast<std::chrono::microseconds>(
-                               context.clock.Steady() - begin)
-                               .count());
+  metrics.duration.Observe(
+      std::chrono::duration_cast<std::chrono::microseconds>(context.clock.Steady() - begin)
+          .count());
   const auto by_class = static_cast<size_t>(std::clamp(response.status / 100, 1, 5) - 1);
   metrics.by_class[by_class].fetch_add(1, std::memory_order_relaxed);
   return response;
@@ -51,12 +51,17 @@ constexpr std::string_view kJsonType = "application/json";
 constexpr std::string_view kLinesType = "application/x-ndjson";
 
 // What a read hands on to the node. The node judges the token.
-Try<ReadRequest> ReadFrom(const http::Request& request) {
+Try<ReadRequest> ReadFrom(const RouteContext& context, http::Request& request) {
+  if (auto problem = http::ApplyDeadlineHeader(request, context.clock.Steady())) {
+    return Err(std::move(*problem));
+  }
   ReadRequest read{.target = request.target, .deadline = request.deadline};
   auto session = SessionText(request);
   if (!session) return Err(std::move(session.error()));
-  read.session = std::move(*session);
-  if (!read.session.empty()) read.headers.Add("ChatChain-Session", read.session);
+  if (*session) {
+    read.session = **session;
+    read.headers.Add("ChatChain-Session", read.session);
+  }
   const auto strict = StrictConsistency(request);
   if (!strict) return Err(strict.error());
   if (*strict) read.headers.Add("ChatChain-Consistency", "strict");
@@ -71,10 +76,10 @@ http::Response Forward(const RouteContext& context, ReadRequest read) {
   return AnswerFrom(std::move(result));
 }
 
-http::Response List(const RouteContext& context, const http::Request& request) {
+http::Response List(const RouteContext& context, http::Request& request) {
   const auto query = ParseListQuery(request.query);
   if (!query) return http::ProblemResponse(query.error());
-  auto read = ReadFrom(request);
+  auto read = ReadFrom(context, request);
   if (!read) return http::ProblemResponse(read.error());
   if (http::AcceptsByName(request, kLinesType)) {
     return ListLines(context.proxy, context.clock,
@@ -85,14 +90,13 @@ http::Response List(const RouteContext& context, const http::Request& request) {
                       .page_timeout_ms = context.config.request_timeout_ms});
   }
   if (!http::Accepts(request, kJsonType)) {
-    return http::ProblemResponse(
-        http::NotAcceptable("application/json or application/x-ndjson"));
+    return http::ProblemResponse(http::NotAcceptable("application/json or application/x-ndjson"));
   }
   read->expect = Expect::kPage;
   return Forward(context, std::move(*read));
 }
 
-http::Response Get(const RouteContext& context, const http::Request& request) {
+http::Response Get(const RouteContext& context, http::Request& request) {
   if (auto problem = RefuseParams(request.query)) return http::ProblemResponse(*problem);
   if (!http::Accepts(request, kJsonType)) {
     return http::ProblemResponse(http::NotAcceptable(kJsonType));
@@ -100,9 +104,10 @@ http::Response Get(const RouteContext& context, const http::Request& request) {
   // What is no id names no message, at any node.
   const std::string& id = request.path_params.at("id");
   if (!MessageId::Parse(id)) {
-    return http::ProblemResponse(MakeProblem(404, "", "no message has the id \"" + LogSafe(id) + "\""));
+    return http::ProblemResponse(
+        MakeProblem(404, "", "no message has the id \"" + LogSafe(id) + "\""));
   }
-  auto read = ReadFrom(request);
+  auto read = ReadFrom(context, request);
   if (!read) return http::ProblemResponse(read.error());
   return Forward(context, std::move(*read));
 }
@@ -125,8 +130,8 @@ std::vector<http::Route> MessageRoutes(const Shared& context) {
     };
   };
   const auto writing = [](auto handle) {
-    return [handle](const RouteContext& c, const http::Request& request) {
-      return handle(WriteRouteContext{c.proxy, c.hlc, c.random}, request);
+    return [handle](const RouteContext& c, http::Request& request) {
+      return handle(WriteRouteContext{c.proxy, c.hlc, c.random, c.clock}, request);
     };
   };
   return {
@@ -163,8 +168,8 @@ std::vector<http::Route> StatusRoutes(const Shared& context) {
   return {
       {.method = "GET",
        .pattern = "/healthz",
-       .handler = plain(
-           [](const RouteContext&) { return http::JsonResponse(200, R"({"status":"ok"})"); }),
+       .handler =
+           plain([](const RouteContext&) { return http::JsonResponse(200, R"({"status":"ok"})"); }),
        .never_shed = true},
       {.method = "GET", .pattern = "/readyz", .handler = plain(Ready), .never_shed = true},
       {.method = "GET",
@@ -178,14 +183,13 @@ std::vector<http::Route> StatusRoutes(const Shared& context) {
        .pattern = "/version",
        .handler = plain([](const RouteContext&) {
          return http::JsonResponse(200, R"({"program":"chatchain-client","version":")" +
-                                             std::string(ProjectVersion()) + "\"}");
+                                            std::string(ProjectVersion()) + "\"}");
        })},
       {.method = "GET", .pattern = "/network", .handler = plain(Network)},
       {.method = "GET",
        .pattern = "/",
-       .handler = [context](http::Request&) {
-         return Text("text/html; charset=utf-8", context->page);
-       }},
+       .handler =
+           [context](http::Request&) { return Text("text/html; charset=utf-8", context->page); }},
   };
 }
 

@@ -2,6 +2,7 @@
 #include "client/http/write_routes.h"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <utility>
 
@@ -24,20 +25,23 @@ struct WriteHead {
   std::string session;  // as sent; empty: none
 };
 
-Try<WriteHead> ParseHead(const WriteRouteContext& context, const http::Request& request) {
+Try<WriteHead> ParseHead(const WriteRouteContext& context, http::Request& request) {
   WriteHead head;
-  // A write shows no old state, so the token does not go to the node, where it would keep messages of
-  // different clients out of one batch; it is joined to the answer's.
+  // A write shows no old state, so the token does not go to the node, where it would keep messages
+  // of different clients out of one batch; it is joined to the answer's.
   auto session = SessionText(request);
   if (!session) return Err(std::move(session.error()));
-  head.session = std::move(*session);
-  if (!head.session.empty()) {
+  if (*session) {
+    head.session = std::move(**session);
     if (auto token = context.proxy.tokens().DecodeSession(head.session); !token) {
       token.error().detail = "ChatChain-Session: " + token.error().detail;
       return Err(std::move(token.error()));
     }
   }
   if (auto strict = StrictConsistency(request); !strict) return Err(std::move(strict.error()));
+  if (auto problem = http::ApplyDeadlineHeader(request, context.clock.Steady())) {
+    return Err(std::move(*problem));
+  }
   if (auto problem = RefuseParams(request.query)) return Err(std::move(*problem));
   if (!http::Accepts(request, "application/json")) {
     return Err(http::NotAcceptable("application/json"));
@@ -65,8 +69,7 @@ Try<Stamp> TakeStamp(const WriteRouteContext& context, std::string_view name,
 // The item as it goes to every node, on every try. `key` empty: one is made.
 Try<std::string> MakeItem(const WriteRouteContext& context, Message message, std::string key,
                           Stamp stamp) {
-  message.key =
-      key.empty() ? MakeUuidV7(context.hlc.NowMs(), context.random) : std::move(key);
+  message.key = key.empty() ? MakeUuidV7(context.hlc.NowMs(), context.random) : std::move(key);
   auto valid = Validate(std::move(message));
   if (!valid) return Err(InvalidMessage(std::move(valid.error())));
   std::string item = "{";
@@ -141,12 +144,11 @@ Try<Json> BatchMessages(const std::string& body) {
   auto json = ParseJsonObject(body);
   if (!json) return Err(std::move(json.error()));
   for (const auto& [name, value] : json->items()) {
-    if (name != "messages") return Err(BadRequest("unknown member \"" + name + "\""));
+    if (name != "messages") return Err(BadRequest("unknown member " + Quoted(name)));
   }
   const auto messages = json->find("messages");
   if (messages == json->end()) return Err(Invalid("messages", "is required"));
-  if (!messages->is_array() || messages->empty() ||
-      messages->size() > limits::kBatchMaxMessages) {
+  if (!messages->is_array() || messages->empty() || messages->size() > limits::kBatchMaxMessages) {
     return Err(Invalid("messages", "must be a list of 1 to 1000 messages"));
   }
   return std::move(*messages);
@@ -160,7 +162,7 @@ void AppendResult(std::string* out, int status, std::string_view body) {
 
 }  // namespace
 
-http::Response SendMessage(const WriteRouteContext& context, const http::Request& request) {
+http::Response SendMessage(const WriteRouteContext& context, http::Request& request) {
   const auto head = ParseHead(context, request);
   if (!head) return http::ProblemResponse(head.error());
   const auto stamp_text = http::SingleHeader(request, "ChatChain-Stamp");
@@ -206,7 +208,7 @@ http::Response SendMessage(const WriteRouteContext& context, const http::Request
   return response;
 }
 
-http::Response SendBatch(const WriteRouteContext& context, const http::Request& request) {
+http::Response SendBatch(const WriteRouteContext& context, http::Request& request) {
   const auto head = ParseHead(context, request);
   if (!head) return http::ProblemResponse(head.error());
   if (request.headers.Get("Idempotency-Key")) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// POST /messages and POST /messages/batch at the proxy: bad input is answered here, by the same functions
-// as at a node; key and stamp are made once; then one call.
+// POST /messages and POST /messages/batch at the proxy: bad input is answered here, by the same
+// functions as at a node; key and stamp are made once; then one call. The request's deadline is
+// lowered to what ChatChain-Deadline-Ms leaves.
 #pragma once
 
 #include "client/proxy/proxy.h"
@@ -14,9 +15,10 @@ struct WriteRouteContext {
   Proxy& proxy;
   Hlc& hlc;
   Random& random;
+  const Clock& clock;
 };
 
-http::Response SendMessage(const WriteRouteContext& context, const http::Request& request);
-http::Response SendBatch(const WriteRouteContext& context, const http::Request& request);
+http::Response SendMessage(const WriteRouteContext& context, http::Request& request);
+http::Response SendBatch(const WriteRouteContext& context, http::Request& request);
 
 }  // namespace chatchain

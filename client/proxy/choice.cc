@@ -22,16 +22,16 @@ constexpr std::array<std::pair<NodeState, std::string_view>, 6> kStateNames = {{
 
 // The smaller, the earlier.
 int TierOf(const NodeView& view, bool for_write) {
-  enum { kReady, kUnknown, kCatchingUp, kReadOnly, kDoubtful, kHalfOpen, kOpen, kCannot };
-  // What a node said of itself may be a second old, so even one that could not write is asked before
-  // the request is given up.
+  enum { kReady, kCatchingUp, kReadOnly, kDoubtful, kHalfOpen, kOpen, kCannot };
+  // What a node said of itself may be a second old, so even one that could not write is asked
+  // before the request is given up.
   if (for_write && view.state == NodeState::kReadOnly) return kCannot;
   if (view.breaker == Breaker::State::kOpen) return kOpen;
   if (view.breaker == Breaker::State::kHalfOpen) return kHalfOpen;
   if (view.mute) return kDoubtful;
   switch (view.state) {
-    case NodeState::kReady: return kReady;
-    case NodeState::kUnknown: return kUnknown;
+    case NodeState::kReady:
+    case NodeState::kUnknown: return kReady;  // not probed yet: the first requests try it
     case NodeState::kCatchingUp: return kCatchingUp;
     case NodeState::kReadOnly: return kReadOnly;
     case NodeState::kDraining:
@@ -73,8 +73,9 @@ Choice Choose(const std::vector<NodeView>& nodes, bool for_write, uint64_t rotat
 
   struct Key {
     int tier;
-    bool behind;     // does not satisfy the session
-    bool slow;       // clearly slower than the fastest; below that, load decides
+    bool unknown;  // not probed yet
+    bool behind;   // does not satisfy the session
+    bool slow;     // clearly slower than the fastest; below that, load decides
     int in_flight;
     size_t turn;
     int index;
@@ -84,6 +85,7 @@ Choice Choose(const std::vector<NodeView>& nodes, bool for_write, uint64_t rotat
   for (size_t i = 0; i < nodes.size(); ++i) {
     const NodeView& view = nodes[i];
     keys.push_back({.tier = TierOf(view, for_write),
+                    .unknown = view.state == NodeState::kUnknown,
                     .behind = !view.satisfies,
                     .slow = view.latency_us > 2 * best_us + 1'000,
                     .in_flight = view.in_flight,
@@ -91,8 +93,8 @@ Choice Choose(const std::vector<NodeView>& nodes, bool for_write, uint64_t rotat
                     .index = static_cast<int>(i)});
   }
   std::sort(keys.begin(), keys.end(), [](const Key& a, const Key& b) {
-    return std::tie(a.tier, a.behind, a.slow, a.in_flight, a.turn) <
-           std::tie(b.tier, b.behind, b.slow, b.in_flight, b.turn);
+    return std::tie(a.tier, a.unknown, a.behind, a.slow, a.in_flight, a.turn) <
+           std::tie(b.tier, b.unknown, b.behind, b.slow, b.in_flight, b.turn);
   });
 
   Choice choice;

@@ -3,6 +3,7 @@
 
 #include <pthread.h>
 
+#include <algorithm>
 #include <utility>
 
 namespace chatchain {
@@ -31,10 +32,12 @@ Hedger::~Hedger() {
   thread_.join();
 }
 
-Hedger::Watch::Watch(Hedger& hedger, std::shared_ptr<ReadRace> race, int64_t delay_ms)
+Hedger::Watch::Watch(Hedger& hedger, std::shared_ptr<ReadRace> race, int64_t delay_ms,
+                     bool may_hedge)
     : hedger_(hedger),
       race_(std::move(race)),
-      due_(hedger.clock_.Steady() + std::chrono::milliseconds(delay_ms)) {
+      due_(hedger.clock_.Steady() + std::chrono::milliseconds(delay_ms)),
+      considered_(!may_hedge) {
   bool wake = false;
   {
     MutexLock lock(hedger_.mutex_);
@@ -83,9 +86,11 @@ void Hedger::Run() {
 
 void Hedger::Consider(const std::shared_ptr<ReadRace>& race, bool asked_before) {
   const SteadyTime now = clock_.Steady();
-  const int slow = race->slowest_node();
-  if (slow < 0) return;
-  const bool mute = nodes_[static_cast<size_t>(slow)]->View(now).mute;
+  const std::vector<int> running = race->running_nodes();
+  if (running.empty()) return;
+  const bool mute = std::all_of(running.begin(), running.end(), [&](int node) {
+    return nodes_[static_cast<size_t>(node)]->View(now).mute;
+  });
   if (!race->CanHedge(mute)) return;
   if (!mute) {
     if (asked_before) return;

@@ -10,13 +10,14 @@ constexpr size_t kMaxDepth = 32;
 
 // REQUIRES: text[pos] == '"'.
 size_t SkipString(std::string_view text, size_t pos) {
-  for (++pos; pos < text.size(); ++pos) {
+  ++pos;
+  while (true) {
     pos = text.find_first_of("\"\\", pos);
     if (pos == kNpos) return kNpos;
     if (text[pos] == '"') return pos + 1;
-    ++pos;  // what a backslash escapes
+    pos += 2;  // the backslash and what it escapes
+    if (pos > text.size()) return kNpos;
   }
-  return kNpos;
 }
 
 // REQUIRES: text[pos] is '{' or '['.

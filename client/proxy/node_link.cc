@@ -10,9 +10,10 @@ namespace chatchain {
 
 namespace {
 
-// A node that owes an answer and has given none for this long is asked after the others. Longer than a
-// node may rightly wait for a session token (500 ms).
+// A node that owes an answer and has given none for this long is asked after the others. Longer
+// than a node may rightly wait for a session token (500 ms).
 constexpr auto kMuteAfter = std::chrono::milliseconds(750);
+constexpr auto kLeastPatience = std::chrono::milliseconds(250);
 // Reads older than this say less of a node than its last probe.
 constexpr auto kReadIsOld = std::chrono::seconds(5);
 
@@ -30,7 +31,8 @@ std::string ProblemText(const http::ClientResponse& response) {
   std::string text = std::to_string(response.status);
   const auto detail = JsonMember(response.body, "detail");
   if (detail) {
-    if (const auto plain = PlainJsonString(*detail)) text += " " + std::string(plain->substr(0, 200));
+    if (const auto plain = PlainJsonString(*detail))
+      text += " " + std::string(plain->substr(0, 200));
   }
   return text;
 }
@@ -48,8 +50,8 @@ NodeLink::NodeLink(int index, std::string address, const NodeLinkOptions& option
       options_(options),
       clock_(clock),
       random_(random),
-      client_(std::move(address), {.connect_timeout_ms = options.connect_timeout_ms,
-                                   .max_idle_connections = 128}),
+      client_(std::move(address),
+              {.connect_timeout_ms = options.connect_timeout_ms, .max_idle_connections = 128}),
       breaker_(options.breaker),
       hedge_delay_ms_(options.hedge_max_ms) {}
 
@@ -63,7 +65,12 @@ void NodeLink::End(bool answered) {
   const SteadyTime now = clock_.Steady();
   MutexLock lock(mutex_);
   --owed_;
-  if (answered) last_sign_ = now;
+  if (answered) {
+    last_sign_ = now;
+    left_mute_ = false;
+  } else if (now - last_sign_ > kMuteAfter) {
+    left_mute_ = true;
+  }
 }
 
 NodeAnswer NodeLink::JudgeAnswer(http::ClientResponse response, Expect expect) const {
@@ -105,6 +112,10 @@ NodeAnswer NodeLink::Ask(const http::ClientRequest& request, Expect expect, Stea
   } else {
     const http::TransportError& error = result.error();
     answer.verdict = Judge(error.kind);
+    // A deadline that a client set too short says nothing of the node.
+    if (error.kind == http::TransportError::Kind::kTimeout && end - begin < kLeastPatience) {
+      answer.verdict.node_fault = false;
+    }
     answer.cancelled = error.kind == http::TransportError::Kind::kCancelled;
     answer.error = error.detail.find(client_.address()) == std::string::npos
                        ? client_.address() + ": " + error.detail
@@ -117,8 +128,8 @@ NodeAnswer NodeLink::Ask(const http::ClientRequest& request, Expect expect, Stea
 
 void NodeLink::Record(const NodeAnswer& answer, bool get, int64_t took_us, SteadyTime now) {
   const bool fault = answer.verdict.node_fault;
-  Counter& outcome = answer.cancelled ? metrics_.cancelled
-                     : fault          ? metrics_.faults
+  Counter& outcome = answer.cancelled                                 ? metrics_.cancelled
+                     : fault                                          ? metrics_.faults
                      : answer.verdict.finality == Finality::kFinal    ? metrics_.final_answers
                      : answer.verdict.finality == Finality::kNotFinal ? metrics_.not_final
                                                                       : metrics_.refused;
@@ -150,9 +161,14 @@ void NodeLink::ReportGarbage(std::string_view what) {
 
 Result<http::ClientResponse, http::TransportError> NodeLink::Probe(
     const std::string& target, SteadyTime deadline, http::Cancellation* cancellation) {
-  Begin();
+  {
+    const SteadyTime now = clock_.Steady();
+    MutexLock lock(mutex_);
+    probe_sent_ = now;
+  }
   auto result = client_.Send({.method = "GET", .target = target}, deadline, cancellation);
-  End(result.has_value());
+  MutexLock lock(mutex_);
+  probe_sent_.reset();
   return result;
 }
 
@@ -160,6 +176,7 @@ void NodeLink::OnProbe(const ProbeResult& result, int64_t took_us) {
   const SteadyTime now = clock_.Steady();
   MutexLock lock(mutex_);
   breaker_.OnProbe(true, now, 0);
+  left_mute_ = false;
   probe_ = result;
   if (now - last_read_ > kReadIsOld) expected_us_ = static_cast<double>(took_us);
 }
@@ -183,7 +200,8 @@ NodeView NodeLink::View(SteadyTime now) const {
   MutexLock lock(mutex_);
   return {.state = probe_.state,
           .breaker = breaker_.state(now),
-          .mute = owed_ > 0 && now - last_sign_ > kMuteAfter,
+          .mute = left_mute_ || (owed_ > 0 && now - last_sign_ > kMuteAfter) ||
+                  (probe_sent_ && now - *probe_sent_ > kMuteAfter),
           .latency_us = static_cast<int64_t>(expected_us_),
           .in_flight = owed_};
 }

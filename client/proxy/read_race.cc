@@ -37,18 +37,19 @@ int ReadRace::TakeFanout() {
   return !over_ && taken_ < choice_.first_tier() ? TakeLocked() : -1;
 }
 
+bool ReadRace::MayHedge(bool mute) const {
+  if (over_ || pending_ == 0 || taken_ >= choice_.order.size()) return false;
+  return mute || (!hedged_ && taken_ < choice_.first_tier());
+}
+
 bool ReadRace::CanHedge(bool mute) const {
   MutexLock lock(mutex_);
-  return !over_ && !hedged_ && pending_ > 0 && taken_ < choice_.order.size() &&
-         (mute || taken_ < choice_.first_tier());
+  return MayHedge(mute);
 }
 
 int ReadRace::TakeHedge(bool mute) {
   MutexLock lock(mutex_);
-  if (over_ || hedged_ || pending_ == 0 || taken_ >= choice_.order.size() ||
-      (!mute && taken_ >= choice_.first_tier())) {
-    return -1;
-  }
+  if (!MayHedge(mute)) return -1;
   hedged_ = true;
   return TakeLocked();
 }
@@ -65,9 +66,11 @@ void ReadRace::GiveBack(int node) {
   changed_.NotifyAll();
 }
 
-int ReadRace::slowest_node() const {
+std::vector<int> ReadRace::running_nodes() const {
   MutexLock lock(mutex_);
-  return tries_.empty() ? -1 : tries_.front().node;
+  std::vector<int> nodes;
+  for (const Try& running : tries_) nodes.push_back(running.node);
+  return nodes;
 }
 
 void ReadRace::Run(int node) {
@@ -80,9 +83,9 @@ void ReadRace::Run(int node) {
     const int64_t left_ms =
         std::chrono::duration_cast<std::chrono::milliseconds>(deadline - now).count();
     const size_t tier_end = std::max(choice_.first_tier(), taken_);
-    deadline = std::min(deadline, now + std::chrono::milliseconds(TryShareMs(
-                                            left_ms, tier_end - taken_,
-                                            choice_.order.size() - tier_end)));
+    deadline =
+        std::min(deadline, now + std::chrono::milliseconds(TryShareMs(
+                                     left_ms, tier_end - taken_, choice_.order.size() - tier_end)));
     skip = over_;
     if (!skip) tries_.push_back({node, cancellation});
   }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "client/proxy/reader.h"
 
+#include <algorithm>
 #include <thread>
 #include <utility>
 
@@ -55,9 +56,9 @@ void Reader::RunRound(const std::shared_ptr<ReadRace>& race, SteadyTime deadline
     }
   }
   while (node >= 0) {
-    if (strategy_ == Strategy::kHedged && nodes_.size() > 1) {
-      const Hedger::Watch watch(hedger_, race,
-                                nodes_[static_cast<size_t>(node)]->hedge_delay_ms());
+    if (nodes_.size() > 1) {
+      const Hedger::Watch watch(hedger_, race, nodes_[static_cast<size_t>(node)]->hedge_delay_ms(),
+                                strategy_ == Strategy::kHedged);
       race->Run(node);
     } else {
       race->Run(node);
@@ -83,7 +84,8 @@ ReadResult Reader::Read(ReadRequest given) {
     auto race = std::make_shared<ReadRace>(request, nodes_, ChooseFor(*request, now), clock_);
     RunRound(race, request->deadline);
     ReadResult latest = race->Take();
-    latest.attempts += result.attempts;
+    // Nodes, not tries: another round asks the same ones.
+    latest.attempts = std::max(latest.attempts, result.attempts);
     result = std::move(latest);
     if (result.answered) {
       if (const auto token = result.response.headers.Get("ChatChain-Session");

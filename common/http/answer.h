@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A Response as bytes: status line, fields, body; gzip where it was asked for and pays. No handler can
-// split an answer: names and values that could are cleaned here, the one place where all pass.
+// A Response as bytes: status line, fields, body; gzip where it was asked for and pays. No handler
+// can split an answer: names and values that could are cleaned here, the one place where all pass.
 #pragma once
 
 #include <optional>
@@ -15,7 +15,7 @@ namespace chatchain::http {
 struct AnswerForm {
   bool head_only = false;  // HEAD: the same fields, no body
   bool http_1_0 = false;
-  bool close = false;      // say Connection: close
+  bool close = false;  // say Connection: close
   // The Accept-Encoding of the request; none: no gzip.
   std::optional<std::string_view> accept_encoding;
   size_t gzip_min_bytes = 0;  // 0: never

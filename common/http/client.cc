@@ -33,21 +33,25 @@ namespace {
 using std::chrono::milliseconds;
 using Kind = TransportError::Kind;
 
-constexpr size_t kReadBytes = 64 * 1024;
-constexpr milliseconds kResolveSlice{20};     // how often a wait for the resolver looks for a cancel
+constexpr size_t kReadBytes = 16 * 1024;   // on each thread that calls
+constexpr milliseconds kResolveSlice{20};  // how often a wait for the resolver looks for a cancel
 constexpr std::chrono::seconds kResolvedFor{10};
 
-SteadyTime Now() { return std::chrono::steady_clock::now(); }
+SteadyTime Now() {
+  return std::chrono::steady_clock::now();
+}
 
 // For poll(): rounded up, so that it never spins through the last millisecond.
 int RemainingMs(SteadyTime deadline) {
   const auto left = deadline - Now();
   if (left <= SteadyTime::duration::zero()) return 0;
-  return static_cast<int>(std::min<int64_t>(
-      std::chrono::ceil<milliseconds>(left).count(), 24 * 3600 * 1000));
+  return static_cast<int>(
+      std::min<int64_t>(std::chrono::ceil<milliseconds>(left).count(), 24 * 3600 * 1000));
 }
 
-std::string ErrorText(int error) { return std::generic_category().message(error); }
+std::string ErrorText(int error) {
+  return std::generic_category().message(error);
+}
 
 struct Address {
   sockaddr_storage storage{};
@@ -62,7 +66,8 @@ struct HostPort {
 // "HOST:PORT" or "[V6]:PORT".
 std::optional<HostPort> SplitAddress(std::string_view address) {
   const size_t colon = address.rfind(':');
-  if (colon == std::string_view::npos || colon == 0 || colon + 1 == address.size()) return std::nullopt;
+  if (colon == std::string_view::npos || colon == 0 || colon + 1 == address.size())
+    return std::nullopt;
   std::string_view host = address.substr(0, colon);
   if (host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
   return HostPort{std::string(host), std::string(address.substr(colon + 1))};
@@ -86,8 +91,9 @@ std::vector<Address> Lookup(const HostPort& where, bool numeric_only) {
   return addresses;
 }
 
-// The system's resolver can be neither cancelled nor given a deadline, so it runs on a thread of its
-// own, one at a time, and callers wait no longer than they may. The thread holds only this state.
+// The system's resolver can be neither cancelled nor given a deadline, so it runs on a thread of
+// its own, one at a time, and callers wait no longer than they may. The thread holds only this
+// state.
 class Resolver : public std::enable_shared_from_this<Resolver> {
  public:
   explicit Resolver(std::optional<HostPort> where) : where_(std::move(where)) {
@@ -102,7 +108,11 @@ class Resolver : public std::enable_shared_from_this<Resolver> {
     if (Now() < fresh_until_) return addresses_;
     if (!running_) {
       running_ = true;
-      std::thread([self = shared_from_this()] { self->Run(); }).detach();
+      try {
+        std::thread([self = shared_from_this()] { self->Run(); }).detach();
+      } catch (const std::system_error&) {
+        running_ = false;  // no thread to be had: as if the name could not be found
+      }
     }
     while (running_ && Now() < deadline && !cancelled()) {
       done_.WaitUntil(mutex_, std::min(deadline, Now() + kResolveSlice));
@@ -234,8 +244,8 @@ class Client::Impl {
   std::optional<Socket> TakeIdle();
   void Keep(Socket socket);
   Result<Socket, TransportError> Connect(const Call& call);
-  Result<void, TransportError> ConnectTo(const Call& call, const Address& address, SteadyTime deadline,
-                                         Socket* socket);
+  Result<void, TransportError> ConnectTo(const Call& call, const Address& address,
+                                         SteadyTime deadline, Socket* socket);
   Result<ClientResponse, TransportError> Exchange(Call* call, const ClientRequest& request,
                                                   std::string_view head, int fd, bool* reusable);
 
@@ -270,7 +280,8 @@ std::string Client::Impl::MakeHead(const ClientRequest& request) const {
   if (!request.content_type.empty() && IsFieldValue(request.content_type)) {
     field("Content-Type", request.content_type);
   }
-  const bool bodiless = request.body.empty() && (request.method == "GET" || request.method == "HEAD");
+  const bool bodiless =
+      request.body.empty() && (request.method == "GET" || request.method == "HEAD");
   if (!bodiless) field("Content-Length", std::to_string(request.body.size()));
   head.append("\r\n");
   return head;
@@ -308,13 +319,16 @@ void Client::Impl::Keep(Socket socket) {
 
 Result<void, TransportError> Client::Impl::ConnectTo(const Call& call, const Address& address,
                                                      SteadyTime deadline, Socket* socket) {
-  *socket = Socket(::socket(address.storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  *socket =
+      Socket(::socket(address.storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   const int fd = socket->fd();
   if (fd < 0) return Err(Fail(call, Kind::kConnect, "no socket: " + ErrorText(errno)));
   const int on = 1;
   ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-  if (::connect(fd, reinterpret_cast<const sockaddr*>(&address.storage), address.size) == 0) return {};
-  if (errno != EINPROGRESS) return Err(Fail(call, Kind::kConnect, "cannot connect: " + ErrorText(errno)));
+  if (::connect(fd, reinterpret_cast<const sockaddr*>(&address.storage), address.size) == 0)
+    return {};
+  if (errno != EINPROGRESS)
+    return Err(Fail(call, Kind::kConnect, "cannot connect: " + ErrorText(errno)));
   if (!call.Watch(fd)) {
     call.Unwatch();
     return Err(Fail(call, Kind::kCancelled, ""));
@@ -338,16 +352,20 @@ Result<void, TransportError> Client::Impl::ConnectTo(const Call& call, const Add
 }
 
 Result<Socket, TransportError> Client::Impl::Connect(const Call& call) {
-  const SteadyTime until = std::min(call.deadline, Now() + milliseconds(options_.connect_timeout_ms));
-  const std::vector<Address> addresses = resolver_->Resolve(until, [&] { return call.Cancelled(); });
+  const SteadyTime until =
+      std::min(call.deadline, Now() + milliseconds(options_.connect_timeout_ms));
+  const std::vector<Address> addresses =
+      resolver_->Resolve(until, [&] { return call.Cancelled(); });
   if (addresses.empty()) {
     const bool all_over = Now() >= call.deadline;
-    return Err(Fail(call, all_over ? Kind::kTimeout : Kind::kConnect, "the host name has no address"));
+    return Err(
+        Fail(call, all_over ? Kind::kTimeout : Kind::kConnect, "the host name has no address"));
   }
   std::optional<TransportError> error;
   for (const Address& address : addresses) {
     Socket socket;
-    const SteadyTime each = std::min(call.deadline, Now() + milliseconds(options_.connect_timeout_ms));
+    const SteadyTime each =
+        std::min(call.deadline, Now() + milliseconds(options_.connect_timeout_ms));
     auto connected = ConnectTo(call, address, each, &socket);
     if (connected) return socket;
     error = std::move(connected.error());
@@ -356,9 +374,10 @@ Result<Socket, TransportError> Client::Impl::Connect(const Call& call) {
   return Err(std::move(*error));
 }
 
-// Sends and receives on one socket at the same time: a server may answer (413) before it has read all,
-// and would be waited for in vain by one who only writes.
-Result<ClientResponse, TransportError> Client::Impl::Exchange(Call* call, const ClientRequest& request,
+// Sends and receives on one socket at the same time: a server may answer (413) before it has read
+// all, and would be waited for in vain by one who only writes.
+Result<ClientResponse, TransportError> Client::Impl::Exchange(Call* call,
+                                                              const ClientRequest& request,
                                                               std::string_view head, int fd,
                                                               bool* reusable) {
   const size_t total = head.size() + request.body.size();
@@ -374,7 +393,8 @@ Result<ClientResponse, TransportError> Client::Impl::Exchange(Call* call, const 
       }
       const size_t of_body = sent < head.size() ? 0 : sent - head.size();
       if (of_body < request.body.size()) {
-        parts[count++] = {const_cast<char*>(request.body.data() + of_body), request.body.size() - of_body};
+        parts[count++] = {const_cast<char*>(request.body.data() + of_body),
+                          request.body.size() - of_body};
       }
       msghdr message{};
       message.msg_iov = parts.data();
@@ -387,7 +407,8 @@ Result<ClientResponse, TransportError> Client::Impl::Exchange(Call* call, const 
         continue;
       } else if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK) {
         write_error = errno;
-        if (sent == 0) return Err(Fail(*call, Kind::kBroken, "cannot send: " + ErrorText(write_error)));
+        if (sent == 0)
+          return Err(Fail(*call, Kind::kBroken, "cannot send: " + ErrorText(write_error)));
         // The peer takes no more, but it may have answered before it closed.
       }
     }
@@ -416,8 +437,9 @@ Result<ClientResponse, TransportError> Client::Impl::Exchange(Call* call, const 
       case ResponseFramer::Event::kError:
         return Err(Fail(*call, Kind::kBroken, "bad answer: " + framer.error()));
       case ResponseFramer::Event::kTooLarge:
-        return Err(Fail(*call, Kind::kTooLarge, "the answer is larger than " +
-                                                    std::to_string(options_.max_response_bytes) + " bytes"));
+        return Err(Fail(
+            *call, Kind::kTooLarge,
+            "the answer is larger than " + std::to_string(options_.max_response_bytes) + " bytes"));
       case ResponseFramer::Event::kDone: {
         // More than was asked for means that the peer and we disagree about where answers end.
         *reusable = framer.head().keep_alive && sent == total && input.empty();
@@ -471,11 +493,14 @@ Client::Client(std::string address, ClientOptions options)
     : impl_(std::make_unique<Impl>(std::move(address), options)) {}
 Client::~Client() = default;
 
-Result<ClientResponse, TransportError> Client::Send(const ClientRequest& request, SteadyTime deadline,
+Result<ClientResponse, TransportError> Client::Send(const ClientRequest& request,
+                                                    SteadyTime deadline,
                                                     Cancellation* cancellation) {
   return impl_->Send(request, deadline, cancellation);
 }
 
-const std::string& Client::address() const { return impl_->address(); }
+const std::string& Client::address() const {
+  return impl_->address();
+}
 
 }  // namespace chatchain::http

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The HTTP client of both programs: a pool of keep-alive connections to one address, blocking calls
-// under one total deadline. Built on cpp-httplib's client over a stream of ours, because the stock one
-// bounds each read but not the whole exchange.
+// under one total deadline. Built on cpp-httplib's client over a stream of ours, because the stock
+// one bounds each read but not the whole exchange.
 //
 // Thread-safe: each call takes a connection of its own from the pool.
 #pragma once
@@ -41,8 +41,8 @@ struct TransportError {
     kCancelled,  // Cancellation::Cancel()
   };
   Kind kind = Kind::kBroken;
-  std::string detail;   // for people, names the address
-  bool sent = false;    // at least one byte of the request went out: the peer may have acted on it
+  std::string detail;  // for people, names the address
+  bool sent = false;   // at least one byte of the request went out: the peer may have acted on it
 };
 
 struct ClientOptions {
@@ -74,9 +74,9 @@ class Client {
   Client(const Client&) = delete;
   Client& operator=(const Client&) = delete;
 
-  // Sends and waits for the whole answer, until `deadline` at the latest. A kept connection that turns
-  // out to be dead before any byte of the request went out is replaced once by a new one; nothing is
-  // ever sent twice.
+  // Sends and waits for the whole answer, until `deadline` at the latest. A kept connection that
+  // turns out to be dead before any byte of the request went out is replaced once by a new one;
+  // nothing is ever sent twice.
   Result<ClientResponse, TransportError> Send(const ClientRequest& request, SteadyTime deadline,
                                               Cancellation* cancellation = nullptr);
 

@@ -20,6 +20,7 @@ constexpr int kReadsInARow = 16;  // 1 MiB, then others have their turn
 constexpr size_t kFlushBytes = 64 * 1024;
 constexpr size_t kKeptBufferBytes = 1024;
 constexpr int64_t kHoldAnswersNs = 500'000;  // for the next one of a pipeline
+constexpr size_t kFreeBytes = 4 * 1024;      // that a connection may hold whatever others do
 constexpr size_t kSkippedBodyBytes = 64 * 1024;
 constexpr int kLingerMs = 1'000;
 constexpr int kLingerDrainingMs = 300;
@@ -47,7 +48,9 @@ void Clear(std::string* buffer) {
 
 }  // namespace
 
-int64_t NowNs() { return std::chrono::steady_clock::now().time_since_epoch().count(); }
+int64_t NowNs() {
+  return std::chrono::steady_clock::now().time_since_epoch().count();
+}
 
 Connection::Connection(ServerCore& core, int fd, bool ipv6, std::string remote_address,
                        bool refused)
@@ -62,11 +65,14 @@ Connection::Connection(ServerCore& core, int fd, bool ipv6, std::string remote_a
   core_.table.Add(this);
 }
 
-
 // A connection that was dropped with its operation (the loop ended) has not been closed.
-Connection::~Connection() { Close(false); }
+Connection::~Connection() {
+  Close(false);
+}
 
-void Connection::Start() { Go(Proceed(After::kContinue)); }
+void Connection::Start() {
+  Go(Proceed(After::kContinue));
+}
 
 void Connection::Refuse(std::string detail) {
   close_after_answer_ = true;
@@ -81,8 +87,8 @@ void Connection::Arm(Phase phase, int64_t timeout_ms) {
   deadline_ns_ = NowNs() + timeout_ms * 1'000'000;
 }
 
-// The clock of a head runs from its first byte and is not set back by further bytes; so does that of
-// a body from the end of the head.
+// The clock of a head runs from its first byte and is not set back by further bytes; so does that
+// of a body from the end of the head.
 void Connection::ArmForInput() {
   if (framer_.idle()) {
     Arm(Phase::kIdle, core_.options.idle_timeout_ms);
@@ -101,6 +107,12 @@ void Connection::ArmForInput() {
 
 void Connection::Read() {
   LeaveSlot();
+  if (!Account() && !answered_) {
+    close_after_answer_ = true;
+    Answer(Shed("the server holds as much of requests as it may"));
+    Flush(After::kLinger);
+    return;
+  }
   ArmForInput();
   socket_.async_read_some(
       boost::asio::buffer(in_),
@@ -116,7 +128,8 @@ void Connection::OnRead(size_t bytes, bool failed) {
   }
   if (framer_.idle() && !Disarm()) cut_ = true;  // it came just in time: answered, then closed
   if (bytes < in_.size()) return Go(Advance({in_.data(), bytes}));
-  // There is probably more: a body goes through the large buffer that the thread's connections share.
+  // There is probably more: a body goes through the large buffer that the thread's connections
+  // share.
   char* scratch = Scratch();
   memcpy(scratch, in_.data(), bytes);
   size_t filled = bytes;
@@ -151,6 +164,7 @@ Connection::Step Connection::Advance(std::string_view input) {
   while (true) {
     switch (framer_.Consume(&input)) {
       case RequestFramer::Event::kNeedMore:
+        Stash({});
         if (continue_wanted_) out_ += kContinueAnswer;
         continue_wanted_ = false;
         return Flush(After::kContinue);
@@ -163,7 +177,8 @@ Connection::Step Connection::Advance(std::string_view input) {
       case RequestFramer::Event::kRequest:
         if (!Disarm()) cut_ = true;
         if (!answered_) {
-          pending_.assign(input);
+          Stash(input);
+          Account();  // it is complete: to refuse it now would save little
           return Step::kHandle;
         }
         FinishRequest();
@@ -176,7 +191,7 @@ Connection::Step Connection::Advance(std::string_view input) {
     if (out_.size() - out_sent_ > kFlushBytes) {
       if (!SendSome()) return Close(false), Step::kParked;
       if (!out_.empty()) {
-        pending_.assign(input);
+        Stash(input);
         return WriteRest(After::kContinue), Step::kParked;
       }
     }
@@ -200,7 +215,7 @@ void Connection::Go(Step step) {
     core_.in_flight.fetch_add(1);  // it was admitted when it began
     has_slot_ = true;
   }
-  if (core_.pool.Post(shared_from_this(), route_->never_shed)) core_.pool_is_busy();
+  core_.pool.Post(shared_from_this(), route_->never_shed);
 }
 
 Connection::Verdict Connection::OnHead() {
@@ -234,12 +249,39 @@ Connection::Verdict Connection::OnHead() {
     return Verdict::kGoOn;
   }
   // The answer is final. What follows of the request is skipped if it is short and sure to come.
-  const bool skip = !close_after_answer_ && !head.expect_continue && decision.answer.status != 413 &&
-                    framer_.AcceptBody(kSkippedBodyBytes);
+  const bool skip = !close_after_answer_ && !head.expect_continue &&
+                    decision.answer.status != 413 && framer_.AcceptBody(kSkippedBodyBytes);
   if (!skip) close_after_answer_ = true;
   Answer(std::move(decision.answer));
   answered_ = skip;
   return skip ? Verdict::kGoOn : Verdict::kFinal;
+}
+
+bool Connection::Account() {
+  const size_t request = request_ != nullptr ? request_->body.size() : 0;
+  const size_t held = framer_.buffered_bytes() + request + out_.size() + pending_.size();
+  const size_t counted = held > kFreeBytes ? held : 0;
+  if (counted == accounted_) return true;
+  const bool grows = counted > accounted_;
+  const uint64_t total =
+      core_.buffered_bytes.fetch_add(counted - accounted_, std::memory_order_relaxed) + counted -
+      accounted_;
+  accounted_ = counted;
+  return !grows || total <= core_.options.max_buffered_bytes;
+}
+
+// Keeps what was not looked at. It may be the rest of pending_ itself, which is then not moved: a
+// long pipeline would be copied once for each of its requests.
+void Connection::Stash(std::string_view rest) {
+  if (rest.empty()) {
+    Clear(&pending_);
+    pending_at_ = 0;
+  } else if (has_pending() && rest.end() == std::string_view(pending_).end()) {
+    pending_at_ = pending_.size() - rest.size();
+  } else {
+    pending_.assign(rest);
+    pending_at_ = 0;
+  }
 }
 
 // ---- running
@@ -275,13 +317,14 @@ Connection::Step Connection::RunHandler() {
   }
   request_->body = framer_.TakeBody();
   request_->remote_address = remote_address_;
-  request_->deadline =
-      std::chrono::steady_clock::now() + std::chrono::milliseconds(core_.options.request_timeout_ms);
+  request_->deadline = std::chrono::steady_clock::now() +
+                       std::chrono::milliseconds(core_.options.request_timeout_ms);
   Response response;
   try {
     response = route_->handler(*request_);
   } catch (const std::exception& error) {
-    spdlog::error("handler of {} {} failed: {}", route_->method, route_->pattern, LogSafe(error.what()));
+    spdlog::error("handler of {} {} failed: {}", route_->method, route_->pattern,
+                  LogSafe(error.what()));
     response = ProblemResponse(MakeProblem(500, "", "the request could not be handled"));
   } catch (...) {
     spdlog::error("handler of {} {} failed", route_->method, route_->pattern);
@@ -302,7 +345,7 @@ Connection::Step Connection::RunHandler() {
   const After after = AfterAnswer();
   FinishRequest();
   // Before the peer has the answer, so that its next request finds room.
-  if (pending_.empty()) LeaveSlot();
+  if (!has_pending()) LeaveSlot();
   return after == After::kContinue ? Proceed(after) : Flush(after);
 }
 
@@ -360,7 +403,9 @@ AnswerForm Connection::FormOfAnswer() const {
 
 void Connection::Answer(Response response) {
   if (out_.empty()) out_since_ns_ = NowNs();
-  core_.router.AddCors(request_ != nullptr ? framer_.head().Get("Origin") : std::nullopt, &response);
+  core_.router.AddCors(request_ != nullptr ? framer_.head().Get("Origin") : std::nullopt,
+                       &response);
+  for (const auto& [name, value] : core_.options.fixed_headers) response.headers.Set(name, value);
   AppendAnswer(&response, FormOfAnswer(), &out_);
 }
 
@@ -372,7 +417,7 @@ void Connection::AnswerError(int status, std::string detail) {
 Connection::After Connection::AfterAnswer() const {
   if (!close_after_answer_) return After::kContinue;
   // Closing with unread input would reset the connection, perhaps before the answer was seen.
-  return framer_.head().keep_alive || !pending_.empty() ? After::kLinger : After::kClose;
+  return framer_.head().keep_alive || has_pending() ? After::kLinger : After::kClose;
 }
 
 void Connection::FinishRequest() {
@@ -406,10 +451,7 @@ Connection::Step Connection::Flush(After after) {
 Connection::Step Connection::Proceed(After after) {
   switch (after) {
     case After::kContinue: {
-      if (!pending_.empty()) {
-        const std::string input = std::exchange(pending_, std::string());
-        return Advance(input);
-      }
+      if (has_pending()) return Advance(std::string_view(pending_).substr(pending_at_));
       if (!out_.empty()) return Flush(after);
       Read();
       return Step::kParked;
@@ -425,6 +467,10 @@ Connection::Step Connection::Proceed(After after) {
 
 void Connection::WriteRest(After after) {
   LeaveSlot();
+  if (!Account()) {
+    core_.requests_shed.fetch_add(1, std::memory_order_relaxed);
+    return Close(true);
+  }
   after_ = after;
   Arm(Phase::kWriting, core_.options.write_timeout_ms);
   socket_.async_write_some(
@@ -474,6 +520,7 @@ void Connection::Close(bool reset) {
   if (closed_) return;
   closed_ = true;
   LeaveSlot();
+  core_.buffered_bytes.fetch_sub(accounted_, std::memory_order_relaxed);
   source_.reset();
   core_.table.Remove(this);
   if (reset) {

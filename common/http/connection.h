@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: MIT
 // One connection of the server, from accept to close, and the table of all of them.
 //
-// At each moment a connection has exactly one owner: the event loop (an asynchronous read or write is
-// under way, or its completion runs) or one worker (a handler runs). Ownership passes on with the
-// start of the next asynchronous operation or with WorkerPool::Post(), after which the former owner
-// does not touch it. Two things may be done to it by others: the table cuts it by shutdown() when
-// its deadline has passed, which ends the operation under way; its owner then cleans up.
+// At each moment a connection has exactly one owner: the event loop (an asynchronous read or write
+// is under way, or its completion runs) or one worker (a handler runs). Ownership passes on with
+// the start of the next asynchronous operation or with WorkerPool::Post(), after which the former
+// owner does not touch it. Two things may be done to it by others: the table cuts it by shutdown()
+// when its deadline has passed, which ends the operation under way; its owner then cleans up.
 //
 // An idle connection has a small read buffer and no other memory of its own.
 //
 // A WebSocket or an event stream that is fed from elsewhere would be one more phase here: after its
-// head was sent, the connection stays parked on the loop, and a feed posts bytes to it to be written.
+// head was sent, the connection stays parked on the loop, and a feed posts bytes to it to be
+// written.
 #pragma once
 
 #include <array>
@@ -18,7 +19,6 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <cstdint>
-#include <functional>
 #include <limits>
 #include <memory>
 #include <string>
@@ -45,17 +45,18 @@ struct ServerCore {
   boost::asio::io_context& io;
   ConnectionTable& table;
   WorkerPool& pool;
-  std::function<void()> pool_is_busy;  // called on any thread: WorkerPool::Grow() is wanted
 
   std::atomic<bool> draining{false};
   std::atomic<uint64_t> requests{0};
   std::atomic<uint64_t> requests_shed{0};
   std::atomic<uint64_t> in_flight{0};
+  std::atomic<uint64_t> buffered_bytes{0};  // of all connections, as they last told
 };
 
 class Connection final : public WorkerPool::Task, public std::enable_shared_from_this<Connection> {
  public:
-  // Takes `fd`, which is connected and non-blocking. `refused`: it does not count against the limits.
+  // Takes `fd`, which is connected and non-blocking. `refused`: it does not count against the
+  // limits.
   Connection(ServerCore& core, int fd, bool ipv6, std::string remote_address, bool refused = false);
   ~Connection() override;
 
@@ -79,7 +80,7 @@ class Connection final : public WorkerPool::Task, public std::enable_shared_from
     kStream,    // ask source_ for its next part
     kLinger,    // close so that the peer sees all of the answer
     kClose,
-    kReset,     // close so that the peer sees that something is missing
+    kReset,  // close so that the peer sees that something is missing
   };
   enum class Step : uint8_t {
     kParked,  // the connection belongs to somebody else now: do not touch it
@@ -102,6 +103,11 @@ class Connection final : public WorkerPool::Task, public std::enable_shared_from
   void Go(Step step);  // on the event loop
   Step Advance(std::string_view input);
   Verdict OnHead();
+
+  // Tells what this connection holds. False: it is too much for what all may hold.
+  bool Account();
+  void Stash(std::string_view rest);
+  bool has_pending() const { return pending_at_ < pending_.size(); }
 
   // -- running
   bool TakeSlot(bool never_shed);
@@ -145,15 +151,17 @@ class Connection final : public WorkerPool::Task, public std::enable_shared_from
   std::unique_ptr<Request> request_;  // from its head to its answer
   const Route* route_ = nullptr;
   std::unique_ptr<BodySource> source_;
-  std::string pending_;  // read, and not yet looked at
-  std::string out_;      // to be sent from out_sent_ on
+  std::string pending_;  // read, and from pending_at_ on not yet looked at
+  size_t pending_at_ = 0;
+  size_t accounted_ = 0;  // of ServerCore::buffered_bytes
+  std::string out_;       // to be sent from out_sent_ on
   size_t out_sent_ = 0;
   int64_t out_since_ns_ = 0;  // when the first byte came into out_
   size_t discarded_ = 0;
   After after_ = After::kContinue;
-  bool cut_ = false;                // for reading
+  bool cut_ = false;  // for reading
   bool close_after_answer_ = false;
-  bool answered_ = false;           // before the body came, which is now skipped
+  bool answered_ = false;  // before the body came, which is now skipped
   bool continue_wanted_ = false;
   bool has_slot_ = false;
   bool closed_ = false;

@@ -40,15 +40,21 @@ constexpr std::array<uint8_t, 256> MakeClasses() {
 
 constexpr std::array<uint8_t, 256> kClasses = MakeClasses();
 
-bool Is(char c, CharClass wanted) { return (kClasses[static_cast<uint8_t>(c)] & wanted) != 0; }
+bool Is(char c, CharClass wanted) {
+  return (kClasses[static_cast<uint8_t>(c)] & wanted) != 0;
+}
 
 bool All(std::string_view text, CharClass wanted) {
   return std::all_of(text.begin(), text.end(), [=](char c) { return Is(c, wanted); });
 }
 
-char Lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
+char Lower(char c) {
+  return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+}
 
-bool IsSpace(char c) { return c == ' ' || c == '\t'; }
+bool IsSpace(char c) {
+  return c == ' ' || c == '\t';
+}
 
 std::string_view Trim(std::string_view text) {
   while (!text.empty() && IsSpace(text.front())) text.remove_prefix(1);
@@ -56,7 +62,9 @@ std::string_view Trim(std::string_view text) {
   return text;
 }
 
-bool IsDigit(char c) { return c >= '0' && c <= '9'; }
+bool IsDigit(char c) {
+  return c >= '0' && c <= '9';
+}
 
 // 18 digits cannot overflow, and nobody sends an exabyte.
 std::optional<uint64_t> ParseLength(std::string_view text) {
@@ -74,7 +82,8 @@ int HexValue(char c) {
   return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-// Scans for the end of a line that began before `data`. Tells the first byte that must not be there.
+// Scans for the end of a line that began before `data`. Tells the first byte that must not be
+// there.
 struct LineScan {
   enum class What { kMore, kLine, kBareLf, kBareCr, kControl } what = What::kMore;
   size_t used = 0;  // bytes of `data` up to and including the one that decided
@@ -117,7 +126,9 @@ const char* SplitField(std::string_view line, FieldView* field) {
   return nullptr;
 }
 
-bool IsHost(std::string_view host) { return All(host, kHostChar); }
+bool IsHost(std::string_view host) {
+  return All(host, kHostChar);
+}
 
 // Port 80 is the default and need not be written.
 std::string_view WithoutDefaultPort(std::string_view host) {
@@ -127,8 +138,8 @@ std::string_view WithoutDefaultPort(std::string_view host) {
 }  // namespace
 
 bool EqualNoCase(std::string_view a, std::string_view b) {
-  return a.size() == b.size() &&
-         std::equal(a.begin(), a.end(), b.begin(), [](char x, char y) { return Lower(x) == Lower(y); });
+  return a.size() == b.size() && std::equal(a.begin(), a.end(), b.begin(),
+                                            [](char x, char y) { return Lower(x) == Lower(y); });
 }
 
 bool ListHasToken(std::string_view value, std::string_view token) {
@@ -140,9 +151,13 @@ bool ListHasToken(std::string_view value, std::string_view token) {
   }
 }
 
-bool IsToken(std::string_view text) { return !text.empty() && All(text, kTokenChar); }
+bool IsToken(std::string_view text) {
+  return !text.empty() && All(text, kTokenChar);
+}
 
-bool IsFieldValue(std::string_view text) { return All(text, kFieldChar); }
+bool IsFieldValue(std::string_view text) {
+  return All(text, kFieldChar);
+}
 
 // ---- chunks
 
@@ -342,14 +357,13 @@ RequestFramer::Event RequestFramer::Consume(std::string_view* input) {
           case ChunkDecoder::Event::kNeedMore: return Event::kNeedMore;
           case ChunkDecoder::Event::kError: return Fail(400, chunks_.error());
           case ChunkDecoder::Event::kTooLarge:
-            return Fail(413, "the body is longer than " + std::to_string(max_body_bytes_) + " bytes");
+            return Fail(413,
+                        "the body is longer than " + std::to_string(max_body_bytes_) + " bytes");
           case ChunkDecoder::Event::kDone: state_ = State::kDone; break;
         }
         break;
-      case State::kDone:
-        return Event::kRequest;
-      case State::kError:
-        return Event::kError;
+      case State::kDone: return Event::kRequest;
+      case State::kError: return Event::kError;
     }
   }
 }
@@ -376,7 +390,8 @@ bool RequestFramer::ParseRequestLine(std::string_view line) {
   const size_t last = line.rfind(' ');
   if (first == std::string_view::npos) return Fail(400, "the request line is not a request"), false;
   head_.method = line.substr(0, first);
-  if (!IsToken(head_.method)) return Fail(400, "the method has characters not allowed in one"), false;
+  if (!IsToken(head_.method))
+    return Fail(400, "the method has characters not allowed in one"), false;
   if (first == last) return Fail(400, "HTTP/0.9: the request line has no version"), false;
   const std::string_view version = line.substr(last + 1);
   head_.target = line.substr(first + 1, last - first - 1);
@@ -388,7 +403,8 @@ bool RequestFramer::ParseRequestLine(std::string_view line) {
   }
   head_.version_minor = version[7] - '0';
   if (head_.target.size() > limits_.max_target_bytes) {
-    return Fail(414, "the target is longer than " + std::to_string(limits_.max_target_bytes) + " bytes"),
+    return Fail(414,
+                "the target is longer than " + std::to_string(limits_.max_target_bytes) + " bytes"),
            false;
   }
   return ParseTarget(head_.target);
@@ -423,7 +439,8 @@ bool RequestFramer::ParseTarget(std::string_view target) {
   }
   const size_t question = target.find('?');
   head_.path = target.substr(0, question);
-  head_.query = question == std::string_view::npos ? std::string_view() : target.substr(question + 1);
+  head_.query =
+      question == std::string_view::npos ? std::string_view() : target.substr(question + 1);
   return true;
 }
 
@@ -453,7 +470,8 @@ bool RequestFramer::ParseField(std::string_view line) {
       if (EqualNoCase(field.name, "content-length")) {
         if (head_.content_length) return Fail(400, "Content-Length is given twice"), false;
         head_.content_length = ParseLength(field.value);
-        if (!head_.content_length) return Fail(400, "Content-Length is not one plain number"), false;
+        if (!head_.content_length)
+          return Fail(400, "Content-Length is not one plain number"), false;
       }
       break;
     case 17:
@@ -468,8 +486,7 @@ bool RequestFramer::ParseField(std::string_view line) {
         head_.chunked = true;
       }
       break;
-    default:
-      break;
+    default: break;
   }
   return true;
 }
@@ -571,10 +588,12 @@ ResponseFramer::Event ResponseFramer::Consume(std::string_view* input) {
         if (scan.what != LineScan::What::kLine && scan.what != LineScan::What::kMore) {
           return Fail(Describe(scan.what));
         }
-        if (head_bytes_.size() > kMaxResponseHeadBytes) return Fail("the head of the answer is too long");
+        if (head_bytes_.size() > kMaxResponseHeadBytes)
+          return Fail("the head of the answer is too long");
         // Something else than HTTP is seen by its first bytes.
         const std::string_view begin = std::string_view(head_bytes_).substr(0, 7);
-        if (begin != std::string_view("HTTP/1.").substr(0, begin.size())) return Fail("not HTTP/1.x");
+        if (begin != std::string_view("HTTP/1.").substr(0, begin.size()))
+          return Fail("not HTTP/1.x");
         if (scan.what == LineScan::What::kMore) return Event::kNeedMore;
         const bool empty_line = head_bytes_.size() == line_begin_ + 2;
         line_begin_ = head_bytes_.size();
@@ -600,8 +619,7 @@ ResponseFramer::Event ResponseFramer::Consume(std::string_view* input) {
           case ChunkDecoder::Event::kDone: state_ = State::kDone; break;
         }
         break;
-      case State::kDone:
-        return Event::kDone;
+      case State::kDone: return Event::kDone;
     }
   }
 }
@@ -654,7 +672,8 @@ bool ResponseFramer::ParseHead() {
   head_.keep_alive = !close && (head_.version_minor >= 1 || keep);
   const int status = head_.status;
   if (status < 200) {
-    if (status == 101 || ++interim_ > kMaxInterimAnswers) return Fail("an unexpected 1xx answer"), false;
+    if (status == 101 || ++interim_ > kMaxInterimAnswers)
+      return Fail("an unexpected 1xx answer"), false;
     head_bytes_.clear();
     line_begin_ = 0;
     return true;

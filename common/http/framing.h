@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Where an HTTP/1.x message begins and ends, decided strictly (RFC 9112) and without I/O: bytes in,
 // verdict out. Whatever two parsers could read in two ways is refused, because that is how requests
-// are smuggled: bare CR or LF, obs-fold, a space before the colon, both lengths at once, repeated or
-// signed lengths, chunk sizes with anything odd about them.
+// are smuggled: bare CR or LF, obs-fold, a space before the colon, both lengths at once, repeated
+// or signed lengths, chunk sizes with anything odd about them.
 //
 // Incremental: the verdict does not depend on how the bytes were cut. Not thread-safe.
 #pragma once
@@ -38,8 +38,8 @@ bool IsFieldValue(std::string_view text);
 class ChunkDecoder {
  public:
   enum class Event { kNeedMore, kDone, kTooLarge, kError };
-  // Takes bytes from the front of `*input` and appends what they carry to `*body`, which never grows
-  // beyond `max_body_bytes`. kTooLarge comes as soon as the announced sizes exceed it.
+  // Takes bytes from the front of `*input` and appends what they carry to `*body`, which never
+  // grows beyond `max_body_bytes`. kTooLarge comes as soon as the announced sizes exceed it.
   Event Consume(std::string_view* input, std::string* body, size_t max_body_bytes);
   const std::string& error() const { return error_; }
   void Reset() { *this = ChunkDecoder(); }
@@ -50,9 +50,9 @@ class ChunkDecoder {
   bool ParseSizeLine();
 
   State state_ = State::kSize;
-  std::string line_;        // of a size or trailer line, without its CRLF
-  bool line_cr_ = false;    // its CR has come
-  uint64_t left_ = 0;       // of the present chunk
+  std::string line_;      // of a size or trailer line, without its CRLF
+  bool line_cr_ = false;  // its CR has come
+  uint64_t left_ = 0;     // of the present chunk
   size_t trailer_bytes_ = 0;
   std::string error_;
 };
@@ -82,7 +82,8 @@ struct FramingLimits {
 
 // One request after the other:
 //
-//   Consume() -> kHead; look at head(), then AcceptBody(); Consume() -> kRequest; TakeBody(); Reset().
+//   Consume() -> kHead; look at head(), then AcceptBody(); Consume() -> kRequest; TakeBody();
+//   Reset().
 class RequestFramer {
  public:
   enum class Event {
@@ -106,6 +107,8 @@ class RequestFramer {
   std::string TakeBody() { return std::move(body_); }
   // Nothing of a request has come yet.
   bool idle() const { return state_ == State::kStart && head_bytes_.empty(); }
+  // Of the request under way, in memory.
+  size_t buffered_bytes() const { return head_bytes_.size() + body_.size(); }
   // The head was accepted and the body is not complete.
   bool in_body() const { return state_ == State::kBody || state_ == State::kChunks; }
   // Consume() would take all of `input` and want more: it lies within a body of known length.
@@ -129,8 +132,8 @@ class RequestFramer {
 
   const FramingLimits limits_;
   State state_ = State::kStart;
-  std::string head_bytes_;   // from the first byte of the request line
-  size_t line_begin_ = 0;    // in head_bytes_
+  std::string head_bytes_;  // from the first byte of the request line
+  size_t line_begin_ = 0;   // in head_bytes_
   bool skipped_empty_line_ = false;
   RequestHead head_;
   // Lines as offsets, because head_bytes_ moves while it grows; views are made in FinishHead().
@@ -153,8 +156,8 @@ struct ResponseHead {
   bool keep_alive = true;
 };
 
-// The answer to one request. Interim answers (1xx) are skipped. An answer whose end could only be told
-// by the end of the connection is refused: it could not be told from a broken one.
+// The answer to one request. Interim answers (1xx) are skipped. An answer whose end could only be
+// told by the end of the connection is refused: it could not be told from a broken one.
 class ResponseFramer {
  public:
   enum class Event { kNeedMore, kDone, kTooLarge, kError };

@@ -47,8 +47,8 @@ struct Request {
   SteadyTime deadline;         // when the answer is due at the latest
 };
 
-// A body that is made while it is sent, in constant memory. Read() is called on a worker thread, one
-// call at a time, only after what it gave before has gone to the socket.
+// A body that is made while it is sent, in constant memory. Read() is called on a worker thread,
+// one call at a time, only after what it gave before has gone to the socket.
 class BodySource {
  public:
   enum class Step {

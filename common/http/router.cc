@@ -11,10 +11,12 @@ namespace chatchain::http {
 namespace {
 
 constexpr std::string_view kExposedHeaders =
-    "ChatChain-Node, ChatChain-Attempts, ChatChain-Session, ChatChain-Stale, ChatChain-Lost, Location, "
+    "ChatChain-Node, ChatChain-Attempts, ChatChain-Session, ChatChain-Stale, ChatChain-Lost, "
+    "Location, "
     "Link, Retry-After, Idempotent-Replayed";
 constexpr std::string_view kDefaultAllowedHeaders =
-    "Content-Type, Accept, Idempotency-Key, Last-Event-ID, ChatChain-Session, ChatChain-Consistency, "
+    "Content-Type, Accept, Idempotency-Key, Last-Event-ID, ChatChain-Session, "
+    "ChatChain-Consistency, "
     "ChatChain-Acks";
 constexpr std::string_view kPreflightMaxAgeS = "600";
 
@@ -121,8 +123,8 @@ std::optional<QueryParams> DecodeQuery(std::string_view query) {
     if (part.empty()) continue;
     const size_t equals = part.find('=');
     auto name = PercentDecode(part.substr(0, equals), true);
-    auto value =
-        PercentDecode(equals == std::string_view::npos ? std::string_view() : part.substr(equals + 1), true);
+    auto value = PercentDecode(
+        equals == std::string_view::npos ? std::string_view() : part.substr(equals + 1), true);
     if (!name || !value) return std::nullopt;
     params.emplace_back(std::move(*name), std::move(*value));
   }
@@ -160,8 +162,8 @@ Router::Router(std::vector<Route> routes, std::vector<std::string> cors_origins)
 
 const Router::Resource* Router::FindResource(const std::vector<std::string>& segments) const {
   for (const Resource& resource : resources_) {
-    if (std::equal(resource.segments.begin(), resource.segments.end(), segments.begin(), segments.end(),
-                   [](const Segment& pattern, const std::string& text) {
+    if (std::equal(resource.segments.begin(), resource.segments.end(), segments.begin(),
+                   segments.end(), [](const Segment& pattern, const std::string& text) {
                      return pattern.parameter ? !text.empty() : pattern.text == text;
                    })) {
       return &resource;
@@ -210,10 +212,9 @@ Router::Decision Router::Decide(const RequestHead& head, Request* request) const
     decision.answer.headers.Set("Allow", resource->allow);
     return decision;
   }
-  if (head.content_length.value_or(0) > route->max_body_bytes ||
-      (head.chunked && route->max_body_bytes == 0)) {
-    decision.answer = Refusal(
-        413, "the body is longer than " + std::to_string(route->max_body_bytes) + " bytes");
+  if (head.content_length.value_or(0) > route->max_body_bytes) {
+    decision.answer =
+        Refusal(413, "the body is longer than " + std::to_string(route->max_body_bytes) + " bytes");
     return decision;
   }
   if (route->json_body) {
@@ -258,8 +259,9 @@ Response Router::Options(const RequestHead& head, const std::string& allow) cons
   if (origin && OriginAllowed(*origin) && head.Get("Access-Control-Request-Method")) {
     const auto wanted = head.Get("Access-Control-Request-Headers");
     response.headers.Add("Access-Control-Allow-Methods", allow);
-    response.headers.Add("Access-Control-Allow-Headers",
-                         std::string(wanted && IsTokenList(*wanted) ? *wanted : kDefaultAllowedHeaders));
+    response.headers.Add(
+        "Access-Control-Allow-Headers",
+        std::string(wanted && IsTokenList(*wanted) ? *wanted : kDefaultAllowedHeaders));
     response.headers.Add("Access-Control-Max-Age", std::string(kPreflightMaxAgeS));
   }
   return response;

@@ -28,8 +28,8 @@ class Router {
     const Route* route = nullptr;  // run this one; null: `answer` is final
     Response answer;
   };
-  // Fills `*request` but for its body, addresses and deadline. Of several patterns that match a path
-  // the one with literals further left wins, whatever the method.
+  // Fills `*request` but for its body, addresses and deadline. Of several patterns that match a
+  // path the one with literals further left wins, whatever the method.
   Decision Decide(const RequestHead& head, Request* request) const;
 
   // The CORS fields of an actual (not preflight) answer; nothing where CORS is not configured.

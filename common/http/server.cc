@@ -16,6 +16,7 @@
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <boost/asio/strand.hpp>
 #include <cerrno>
 #include <cstring>
 #include <future>
@@ -67,7 +68,8 @@ size_t RaiseDescriptorLimit(size_t connections) {
   const size_t have = static_cast<size_t>(limit.rlim_cur);
   const size_t room = have > 2 * kReservedDescriptors ? have - kReservedDescriptors : have / 2;
   spdlog::warn(
-      "the limit of open files is {}, which is enough for {} connections instead of the configured {}; "
+      "the limit of open files is {}, which is enough for {} connections instead of the configured "
+      "{}; "
       "raise it (ulimit -n, LimitNOFILE=)",
       have, room, connections);
   return room;
@@ -81,7 +83,11 @@ std::string AddressText(const sockaddr_storage& address) {
   std::array<char, INET6_ADDRSTRLEN> text{};
   if (address.ss_family == AF_INET6) {
     const auto& v6 = reinterpret_cast<const sockaddr_in6&>(address);
-    inet_ntop(AF_INET6, &v6.sin6_addr, text.data(), text.size());
+    if (IN6_IS_ADDR_V4MAPPED(&v6.sin6_addr)) {  // an IPv4 peer of a socket for both
+      inet_ntop(AF_INET, &v6.sin6_addr.s6_addr[12], text.data(), text.size());
+    } else {
+      inet_ntop(AF_INET6, &v6.sin6_addr, text.data(), text.size());
+    }
   } else {
     const auto& v4 = reinterpret_cast<const sockaddr_in&>(address);
     inet_ntop(AF_INET, &v4.sin_addr, text.data(), text.size());
@@ -125,6 +131,8 @@ class Server::Impl {
   std::unique_ptr<WorkerPool> pool_;
   std::unique_ptr<ServerCore> core_;
   std::unique_ptr<asio::io_context> io_;
+  // The listener and the timers share a strand: they are one activity, on whichever thread.
+  std::optional<asio::strand<asio::io_context::executor_type>> strand_;
   std::unique_ptr<asio::posix::stream_descriptor> listener_;
   std::unique_ptr<asio::steady_timer> tick_;
   std::unique_ptr<asio::steady_timer> accept_pause_;
@@ -157,7 +165,8 @@ Result<int, std::string> Server::Impl::Listen() {
       error = errno;
       continue;
     }
-    // A port that was freed a moment ago can be bound; SO_REUSEPORT would let two servers share one.
+    // A port that was freed a moment ago can be bound; SO_REUSEPORT would let two servers share
+    // one.
     const int on = 1;
     ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
     ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));  // accepted sockets inherit it
@@ -179,14 +188,18 @@ Result<int, std::string> Server::Impl::Listen() {
 Result<void, std::string> Server::Impl::Start() {
   auto fd = Listen();
   if (!fd) return Err(std::move(fd.error()));
-  table_.emplace(RaiseDescriptorLimit(options_.max_connections), options_.max_connections_per_address);
-  io_ = std::make_unique<asio::io_context>(static_cast<int>(std::max<size_t>(1, options_.io_threads)));
+  table_.emplace(RaiseDescriptorLimit(options_.max_connections),
+                 options_.max_connections_per_address);
+  io_ = std::make_unique<asio::io_context>(
+      static_cast<int>(std::max<size_t>(1, options_.io_threads)));
   pool_ = std::make_unique<WorkerPool>(std::min(options_.min_workers, options_.max_in_flight),
-                                       options_.max_in_flight + kExtraWorkers);
-  core_.reset(new ServerCore{options_, router_, *io_, *table_, *pool_, [this] { GrowPoolSoon(); }});
-  listener_ = std::make_unique<asio::posix::stream_descriptor>(*io_, *fd);
-  tick_ = std::make_unique<asio::steady_timer>(*io_);
-  accept_pause_ = std::make_unique<asio::steady_timer>(*io_);
+                                       options_.max_in_flight + kExtraWorkers,
+                                       [this] { GrowPoolSoon(); });
+  core_.reset(new ServerCore{options_, router_, *io_, *table_, *pool_});
+  strand_.emplace(asio::make_strand(*io_));
+  listener_ = std::make_unique<asio::posix::stream_descriptor>(*strand_, *fd);
+  tick_ = std::make_unique<asio::steady_timer>(*strand_);
+  accept_pause_ = std::make_unique<asio::steady_timer>(*strand_);
   const int shortest_ms = std::min({options_.head_timeout_ms, options_.body_timeout_ms,
                                     options_.write_timeout_ms, options_.idle_timeout_ms});
   tick_ms_ = std::clamp(shortest_ms / 8, 5, 250);
@@ -215,8 +228,8 @@ void Server::Impl::AcceptAll() {
   for (int i = 0; i < kAcceptsInARow; ++i) {
     sockaddr_storage address{};
     socklen_t size = sizeof(address);
-    const int fd = ::accept4(listener_->native_handle(), reinterpret_cast<sockaddr*>(&address), &size,
-                             SOCK_NONBLOCK | SOCK_CLOEXEC);
+    const int fd = ::accept4(listener_->native_handle(), reinterpret_cast<sockaddr*>(&address),
+                             &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd >= 0) {
       accept_trouble_ = false;
       accepted_.fetch_add(1, std::memory_order_relaxed);
@@ -284,7 +297,7 @@ void Server::Impl::GrowPoolSoon() {
 
 void Server::Impl::StopListening() {
   std::promise<void> closed;
-  asio::post(*io_, [&] {
+  asio::post(*strand_, [&] {
     boost::system::error_code ignored;
     if (listener_->is_open()) listener_->close(ignored);
     closed.set_value();
@@ -294,7 +307,8 @@ void Server::Impl::StopListening() {
 
 bool Server::Impl::Drain(int timeout_ms) {
   if (!started_) return true;
-  const SteadyTime deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(timeout_ms);
+  const SteadyTime deadline =
+      std::chrono::steady_clock::now() + std::chrono::milliseconds(timeout_ms);
   core_->draining = true;
   StopListening();
   table_->CutIdle();
@@ -327,6 +341,7 @@ ServerStats Server::Impl::stats() const {
   stats.requests = core_->requests;
   stats.requests_shed = core_->requests_shed;
   stats.in_flight = core_->in_flight;
+  stats.buffered_bytes = core_->buffered_bytes;
   stats.workers = pool_ ? pool_->workers() : 0;
   return stats;
 }
@@ -336,10 +351,20 @@ Server::Server(ServerOptions options, std::vector<Route> routes)
 
 Server::~Server() = default;
 
-Result<void, std::string> Server::Start() { return impl_->Start(); }
-uint16_t Server::port() const { return impl_->port(); }
-std::string Server::address() const { return impl_->address(); }
-bool Server::Drain(int timeout_ms) { return impl_->Drain(timeout_ms); }
-ServerStats Server::stats() const { return impl_->stats(); }
+Result<void, std::string> Server::Start() {
+  return impl_->Start();
+}
+uint16_t Server::port() const {
+  return impl_->port();
+}
+std::string Server::address() const {
+  return impl_->address();
+}
+bool Server::Drain(int timeout_ms) {
+  return impl_->Drain(timeout_ms);
+}
+ServerStats Server::stats() const {
+  return impl_->stats();
+}
 
 }  // namespace chatchain::http

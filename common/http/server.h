@@ -3,13 +3,15 @@
 // until a whole, strictly framed request is there; a worker thread then runs its handler, which may
 // block. Public routes are one table: 404, 405 with Allow, HEAD and CORS follow from it.
 //
-// Threads: Routes are set before Start(); everything else is thread-safe. Handlers run concurrently.
+// Threads: Routes are set before Start(); everything else is thread-safe. Handlers run
+// concurrently.
 #pragma once
 
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "common/http/message.h"
@@ -25,7 +27,8 @@ struct Route {
   Handler handler;
   size_t max_body_bytes = 0;  // over it: 413, without reading the rest
   bool json_body = false;     // demands Content-Type: application/json, else 415
-  bool never_shed = false;    // answered also while draining or over max_in_flight (/healthz, /readyz)
+  bool never_shed =
+      false;  // answered also while draining or over max_in_flight (/healthz, /readyz)
 };
 
 struct ServerOptions {
@@ -34,16 +37,22 @@ struct ServerOptions {
   size_t max_connections = 12000;
   size_t max_connections_per_address = 12000;
   size_t max_in_flight = 1024;  // requests with a worker; over it: 503 with Retry-After
+  // Held for requests and answers on their way, in all. Over it, whoever needs more than a little
+  // is refused with 503, or cut where it does not read its answer.
+  size_t max_buffered_bytes = 256 * 1024 * 1024;
   size_t io_threads = 1;
-  size_t min_workers = 8;       // workers grow on demand up to max_in_flight, shrink when idle
-  size_t max_head_bytes = 64 * 1024;  // request line and fields; over it: 431
+  size_t min_workers = 8;  // workers grow on demand up to max_in_flight, shrink when idle
+  size_t max_head_bytes = 64 * 1024;    // request line and fields; over it: 431
   size_t max_target_bytes = 32 * 1024;  // over it: 414
-  int head_timeout_ms = 10'000;   // from the first byte of a request to its last head byte: then 408
-  int body_timeout_ms = 30'000;   // for the body: then 408
-  int write_timeout_ms = 30'000;  // without any progress in sending: then closed
-  int idle_timeout_ms = 120'000;  // keep-alive without a request: closed silently
+  int head_timeout_ms = 10'000;  // from the first byte of a request to its last head byte: then 408
+  int body_timeout_ms = 30'000;  // for the body: then 408
+  int write_timeout_ms = 30'000;   // without any progress in sending: then closed
+  int idle_timeout_ms = 120'000;   // keep-alive without a request: closed silently
   int request_timeout_ms = 5'000;  // Request::deadline = arrival + this
-  size_t gzip_min_bytes = 8 * 1024;  // answers at least this large are compressed if accepted; 0: never
+  size_t gzip_min_bytes =
+      8 * 1024;  // answers at least this large are compressed if accepted; 0: never
+  // In every answer, those of the server itself included, e.g. who gave it.
+  std::vector<std::pair<std::string, std::string>> fixed_headers;
   std::vector<std::string> cors_origins;  // exact origins, or "*"; empty: no CORS
 };
 
@@ -56,12 +65,14 @@ struct ServerStats {
   uint64_t requests_shed = 0;
   uint64_t in_flight = 0;
   uint64_t workers = 0;
+  uint64_t buffered_bytes = 0;
 };
 
 class Server {
  public:
   Server(ServerOptions options, std::vector<Route> routes);
-  ~Server();  // stops hard what Drain() has not ended
+  // Stops hard what Drain() has not ended; waits only for handlers that have not returned.
+  ~Server();
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
 

@@ -19,9 +19,10 @@ constexpr std::chrono::seconds kIdleEnd{5};
 
 }  // namespace
 
-WorkerPool::WorkerPool(size_t min_workers, size_t max_workers)
+WorkerPool::WorkerPool(size_t min_workers, size_t max_workers, std::function<void()> on_busy)
     : min_workers_(std::max<size_t>(1, min_workers)),
-      max_workers_(std::max(min_workers_, max_workers)) {
+      max_workers_(std::max(min_workers_, max_workers)),
+      on_busy_(std::move(on_busy)) {
   MutexLock lock(mutex_);
   Spawn(min_workers_);
 }
@@ -40,7 +41,7 @@ WorkerPool::~WorkerPool() {
   JoinEnded();
 }
 
-bool WorkerPool::Post(std::shared_ptr<Task> task, bool urgent) {
+void WorkerPool::Post(std::shared_ptr<Task> task, bool urgent) {
   WorkerPtr called;
   bool busy = false;
   {
@@ -52,10 +53,10 @@ bool WorkerPool::Post(std::shared_ptr<Task> task, bool urgent) {
       queue_.push_back(std::move(waiting));
     }
     if (!waking_) called = CallOne();
-    busy = called == nullptr && idle_.empty();
+    busy = called == nullptr && !waking_ && idle_.empty();
   }
   if (called != nullptr) called->wake.NotifyOne();
-  return busy;
+  if (busy) on_busy_();
 }
 
 WorkerPool::WorkerPtr WorkerPool::CallOne() {
@@ -121,6 +122,7 @@ void WorkerPool::Work(const WorkerPtr& self) {
   while (true) {
     std::shared_ptr<Task> task;
     WorkerPtr next;
+    bool busy = false;
     {
       MutexLock lock(mutex_);
       while (queue_.empty()) {
@@ -133,9 +135,13 @@ void WorkerPool::Work(const WorkerPtr& self) {
       }
       task = std::move(queue_.front().task);
       queue_.pop_front();
-      if (!queue_.empty() && !waking_) next = CallOne();
+      if (!queue_.empty() && !waking_) {
+        next = CallOne();
+        busy = next == nullptr;
+      }
     }
     if (next != nullptr) next->wake.NotifyOne();
+    if (busy) on_busy_();
     task->RunTask();
   }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The threads that run handlers. Handlers may block, so the pool grows while all workers are busy and
-// shrinks when they are idle; small stacks keep a thousand of them cheap. Thread-safe.
+// The threads that run handlers. Handlers may block, so the pool grows while all workers are busy
+// and shrinks when they are idle; small stacks keep a thousand of them cheap. Thread-safe.
 #pragma once
 
 #include <pthread.h>
@@ -8,6 +8,7 @@
 #include <chrono>
 #include <cstddef>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -27,12 +28,14 @@ class WorkerPool {
   // How long a task may wait before the pool grows.
   static constexpr std::chrono::milliseconds kGrowAfter{1};
 
-  WorkerPool(size_t min_workers, size_t max_workers);
+  // `on_busy` is called, on any thread and often, while tasks wait and all workers are busy:
+  // somebody shall call Grow() after kGrowAfter.
+  WorkerPool(size_t min_workers, size_t max_workers, std::function<void()> on_busy);
   ~WorkerPool();  // runs what is queued, then joins
 
-  // Queues `task`; `urgent` ones go first. The queue is bounded by the callers: one task a connection.
-  // True: all workers are busy, call Grow() after kGrowAfter.
-  [[nodiscard]] bool Post(std::shared_ptr<Task> task, bool urgent) EXCLUDES(mutex_);
+  // Queues `task`; `urgent` ones go first. The queue is bounded by the callers: one task a
+  // connection.
+  void Post(std::shared_ptr<Task> task, bool urgent) EXCLUDES(mutex_);
   // Starts workers if tasks have waited for longer than kGrowAfter. True: call again later.
   [[nodiscard]] bool Grow() EXCLUDES(mutex_);
 
@@ -63,6 +66,7 @@ class WorkerPool {
 
   const size_t min_workers_;
   const size_t max_workers_;
+  const std::function<void()> on_busy_;
   mutable Mutex mutex_;
   CondVar ended_cv_;
   std::deque<Waiting> queue_ GUARDED_BY(mutex_);

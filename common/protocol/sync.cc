@@ -2,6 +2,7 @@
 #include "common/protocol/sync.h"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "common/protocol/json.h"
 #include "common/protocol/limits.h"
@@ -123,6 +124,17 @@ std::optional<WireRecord> WireRecordFrom(const Json& json) {
     if (!wire.payload || wire.payload->size() > limits::kPayloadMaxBytes) return std::nullopt;
   }
   return wire;
+}
+
+// As much of its position as can be read.
+std::string Malformed(const Json& record, size_t index) {
+  std::string text = "record " + std::to_string(index) + " of the answer";
+  if (record.is_object()) {
+    text += ", " + StringMember(record, "origin").value_or("?") + "/" +
+            StringMember(record, "epoch").value_or("?") + " at " +
+            std::to_string(IntMember(record, "seq").value_or(0)) + ",";
+  }
+  return text + " is malformed";
 }
 
 }  // namespace
@@ -270,8 +282,7 @@ Result<SyncAnswer, std::string> DecodeSyncAnswer(std::string_view text) {
   answer.more = more != nullptr && more->is_boolean() && more->get<bool>();
   TakeLiveEpoch(json, &answer.instance, &answer.epoch);
   const Json* records = Member(json, "records");
-  if (records == nullptr || !records->is_array() ||
-      records->size() > limits::kSyncPageMaxRecords) {
+  if (records == nullptr || !records->is_array() || records->size() > limits::kSyncPageMaxRecords) {
     return bad("\"records\"");
   }
   answer.records.reserve(records->size());
@@ -280,8 +291,7 @@ Result<SyncAnswer, std::string> DecodeSyncAnswer(std::string_view text) {
     if (wire) {
       answer.records.push_back(std::move(*wire));
     } else {
-      answer.malformed.push_back("record " + std::to_string(&entry - &records->front()) +
-                                 " of the answer is malformed");
+      answer.malformed.push_back(Malformed(entry, static_cast<size_t>(&entry - &records->front())));
     }
   }
   return answer;

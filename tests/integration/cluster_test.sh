@@ -2,38 +2,7 @@
 # SPDX-License-Identifier: MIT
 # Plays with scripts/cluster.sh as a person would, and looks whether the cluster and the messages
 # survive. Usage: cluster_test.sh REPOSITORY BIN_DIR
-set -Eeuo pipefail
-trap 'echo "FAILED at line $LINENO: $BASH_COMMAND" >&2' ERR
-
-repository=$1
-cluster=$repository/scripts/cluster.sh
-work=$(mktemp -d)
-export CHATCHAIN_BIN_DIR=$2 CHATCHAIN_RUN_DIR=$work/run
-# Only what is asked for below, not what the machine's configuration says.
-export CHATCHAIN_CONFIG=
-
-finish() {
-  local status=$?
-  trap - ERR
-  "$cluster" down >/dev/null 2>&1 || true
-  if [ "$status" -ne 0 ]; then tail -n 40 "$work"/run/*.log >&2 || true; fi
-  rm -rf "$work"
-  exit "$status"
-}
-trap finish EXIT
-
-# Four free ports in a row, below those that the system hands out by itself.
-CHATCHAIN_BASE_PORT=$(python3 -c '
-import random, socket
-def free(port):
-    with socket.socket() as s:
-        try:
-            s.bind(("127.0.0.1", port))
-            return True
-        except OSError:
-            return False
-print(next(p for p in iter(lambda: random.randrange(10000, 30000), 0) if all(free(p + i) for i in range(4))))')
-export CHATCHAIN_BASE_PORT
+source "$(dirname "${BASH_SOURCE[0]}")/../support/shell_test.sh"
 
 say() { echo "--- $*"; }
 http() { curl --silent --show-error --noproxy '*' --max-time 10 "$@"; }
@@ -51,18 +20,6 @@ must_refuse() {
     echo "says \"$output\", not \"$words\": $*" >&2
     return 1
   }
-}
-
-# eventually COMMAND...: waits for it to succeed, 20 s at most.
-eventually() {
-  local end=$((SECONDS + 20))
-  until "$@"; do
-    if [ "$SECONDS" -ge "$end" ]; then
-      echo "not within 20 s: $*" >&2
-      return 1
-    fi
-    sleep 0.05
-  done
 }
 
 # One column of `status` for one program.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Sockets for HTTP tests: a raw client that says exactly what it is told, and a raw server whose every
-// step is scripted. All waits end after kPatience with a failed check.
+// Sockets for HTTP tests: a raw client that says exactly what it is told, and a raw server whose
+// every step is scripted. All waits end after kPatience with a failed check.
 #pragma once
 
 #include <arpa/inet.h>

@@ -6,65 +6,16 @@ checks that the document shows each of them.
     protocol_vectors.py VECTORS.json PROTOCOL.md
 """
 import base64
-import hashlib
 import json
+import pathlib
 import re
 import sys
 from datetime import datetime
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
 
-def u64(number):
-    return number.to_bytes(8, "big")
-
-
-def sized(text):
-    data = text.encode() if isinstance(text, str) else text
-    return len(data).to_bytes(4, "big") + data
-
-
-def varint(number):
-    out = bytearray()
-    while number >= 0x80:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
-
-
-def sha256(data):
-    return hashlib.sha256(data).digest()
-
-
-def base32(data):
-    """Crockford's alphabet, lower case, zero bits at the end."""
-    bits = "".join(f"{byte:08b}" for byte in data)
-    bits += "0" * (-len(bits) % 5)
-    digits = "0123456789abcdefghjkmnpqrstvwxyz"
-    return "".join(digits[int(bits[i:i + 5], 2)] for i in range(0, len(bits), 5))
-
-
-def base64url(data):
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
-
-
-def canonical(message):
-    stamp = b""
-    if "timestamp" in message:
-        stamp = message["timestamp"].to_bytes(8, "big", signed=True)
-    return (sized("chatchain.message.v1") + sized(message["sender"])
-            + sized(message.get("recipient", "")) + sized(message.get("room", ""))
-            + sized(message["text"]) + sized(stamp) + sized(message["key"]))
-
-
-UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
-
-
-def message_id(message, digest):
-    if UUID7.fullmatch(message["key"].lower()):
-        hint = int(message["key"].replace("-", "")[:12], 16)
-    else:
-        hint = max(0, min(message.get("timestamp", 0) * 1000, 2**48 - 1))
-    return base32(hint.to_bytes(6, "big") + digest[:16])
+from wire import (base64url, canonical, chain_seed, heads_digest, message_id, next_chain, seal,  # noqa: E402
+                  sha256, sized, token_vector)
 
 
 def check_messages(vectors, fail):
@@ -81,9 +32,7 @@ def check_messages(vectors, fail):
 
 
 def check_chain(vector, digests, fail):
-    epoch = bytes.fromhex(vector["epoch"])
-    chain = sha256(sized("chatchain.chain.v1") + sized(vector["cluster"]) + sized(vector["origin"])
-                   + epoch)
+    chain = chain_seed(vector["cluster"], vector["origin"], vector["epoch"])
     fail("chain", "seed", vector["seed"], chain.hex())
     for record in vector["records"]:
         if "message" in record:
@@ -92,31 +41,13 @@ def check_chain(vector, digests, fail):
             digest = sha256(base64.b64decode(record["payload"]))
         name = f"chain record {record['seq']}"
         fail(name, "digest", record["digest"], digest.hex())
-        chain = sha256(chain + sized(vector["origin"]) + epoch + u64(record["seq"])
-                       + sized(record["kind"]) + bytes.fromhex(record["stamp"]) + digest)
+        chain = next_chain(chain, vector["origin"], vector["epoch"], record["seq"], record["kind"],
+                           record["stamp"], digest)
         fail(name, "chain", record["chain"], chain.hex())
 
 
-def sorted_heads(heads):
-    return sorted(heads, key=lambda head: (head[0].encode(), head[1]))
-
-
 def check_heads(vector, fail):
-    data = sized("chatchain.heads.v1")
-    for origin, epoch, seq, chain in sorted_heads(vector["heads"]):
-        data += sized(origin) + bytes.fromhex(epoch) + u64(seq) + bytes.fromhex(chain)
-    fail("heads", "digest", vector["digest"], sha256(data).hex())
-
-
-def token_vector(heads):
-    data = b""
-    heads = sorted_heads(heads)
-    for origin in sorted({head[0] for head in heads}, key=str.encode):
-        mine = [head for head in heads if head[0] == origin]
-        data += varint(len(origin)) + origin.encode() + varint(len(mine))
-        for _, epoch, seq, chain in mine:
-            data += bytes.fromhex(epoch) + varint(seq) + bytes.fromhex(chain)[:8]
-    return data
+    fail("heads", "digest", vector["digest"], heads_digest(vector["heads"]).hex())
 
 
 def time_ms(text):
@@ -140,8 +71,7 @@ def query_hash(params):
 
 
 def check_token(vector, fail):
-    tag = sha256(sized("chatchain.cluster.v1") + sized(vector["cluster"]))[:4]
-    letter = {"session": b"S", "feed": b"F", "cursor": b"C"}[vector["type"]]
+    letter = {"session": "S", "feed": "F", "cursor": "C"}[vector["type"]]
     payload = b""
     if vector["type"] == "cursor":
         bits = "".join(f"{'0123456789abcdefghjkmnpqrstvwxyz'.index(c):05b}" for c in vector["after_id"])
@@ -149,8 +79,7 @@ def check_token(vector, fail):
         hashed = query_hash(vector["query"])
         fail(vector["name"], "query_hash", vector["query_hash"], hashed.hex())
         payload = bytes.fromhex(vector["after_stamp"]) + after_id + hashed
-    data = b"\x01" + letter + tag + payload + token_vector(vector["heads"])
-    data += sha256(data)[:4]
+    data = seal(vector["cluster"], letter, payload + token_vector(vector["heads"]))
     fail(vector["name"], "bytes", vector["bytes"], data.hex())
     fail(vector["name"], "token", vector["token"], base64url(data))
 

@@ -63,18 +63,19 @@ TEST_CASE("no handler can split an answer", "[http][answer]") {
   response.headers.Add("Connection", "upgrade");
   const std::string bytes = Bytes(std::move(response));
   CHECK(bytes ==
-        "HTTP/1.1 200 OK\r\nContent-Type: a/bEvil: 1\r\nX: aEvil: 2HTTP/1.1 200 OK\r\nVary: aEvil: 4\r\n"
+        "HTTP/1.1 200 OK\r\nContent-Type: a/bEvil: 1\r\nX: aEvil: 2HTTP/1.1 200 OK\r\nVary: aEvil: "
+        "4\r\n"
         "Content-Length: 2\r\n\r\n{}");
 }
 
 TEST_CASE("who accepts gzip", "[http][answer]") {
-  for (const char* yes : {"gzip", "GZIP", "x-gzip", "br, gzip", "gzip;q=0.5", "gzip; q=0.001", "*", "*;q=1",
-                          "identity;q=0, gzip;q=1.000", "br;q=0,*"}) {
+  for (const char* yes : {"gzip", "GZIP", "x-gzip", "br, gzip", "gzip;q=0.5", "gzip; q=0.001", "*",
+                          "*;q=1", "identity;q=0, gzip;q=1.000", "br;q=0,*"}) {
     CAPTURE(yes);
     CHECK(AcceptsGzip(yes));
   }
-  for (const char* no : {"", "br", "gzip;q=0", "gzip;q=0.000", "gzip; Q=0", "*;q=0", "*, gzip;q=0", "gzipx",
-                         "identity"}) {
+  for (const char* no : {"", "br", "gzip;q=0", "gzip;q=0.000", "gzip; Q=0", "*;q=0", "*, gzip;q=0",
+                         "gzipx", "identity"}) {
     CAPTURE(no);
     CHECK_FALSE(AcceptsGzip(no));
   }
@@ -92,7 +93,8 @@ TEST_CASE("large answers are compressed where accepted", "[http][answer]") {
   CHECK_THAT(packed, Catch::Contains("Vary: Accept-Encoding\r\n"));
   const size_t body = packed.find("\r\n\r\n") + 4;
   CHECK(Gunzip(packed.substr(body)) == json);
-  CHECK_THAT(packed, Catch::Contains("Content-Length: " + std::to_string(packed.size() - body) + "\r\n"));
+  CHECK_THAT(packed,
+             Catch::Contains("Content-Length: " + std::to_string(packed.size() - body) + "\r\n"));
   // HEAD has the same fields.
   AnswerForm head = form("gzip");
   head.head_only = true;
@@ -111,7 +113,8 @@ TEST_CASE("large answers are compressed where accepted", "[http][answer]") {
   // One Vary field, whoever adds to it.
   Response varied = JsonResponse(200, json);
   varied.headers.Add("Vary", "Origin");
-  CHECK_THAT(Bytes(std::move(varied), form("gzip")), Catch::Contains("Vary: Origin, Accept-Encoding\r\n"));
+  CHECK_THAT(Bytes(std::move(varied), form("gzip")),
+             Catch::Contains("Vary: Origin, Accept-Encoding\r\n"));
 }
 
 TEST_CASE("chunks", "[http][answer]") {

@@ -21,7 +21,9 @@ using testing::RawListener;
 using testing::RawSocket;
 using Kind = TransportError::Kind;
 
-SteadyTime In(int ms) { return Clock::now() + milliseconds(ms); }
+SteadyTime In(int ms) {
+  return Clock::now() + milliseconds(ms);
+}
 
 int64_t MsSince(SteadyTime start) {
   return std::chrono::duration_cast<milliseconds>(Clock::now() - start).count();
@@ -50,7 +52,8 @@ Result<ClientResponse, TransportError> SendTo(const std::function<void(RawSocket
   return result;
 }
 
-Result<ClientResponse, TransportError> SendToAnswer(const std::string& answer, ClientOptions options = {}) {
+Result<ClientResponse, TransportError> SendToAnswer(const std::string& answer,
+                                                    ClientOptions options = {}) {
   return SendTo(
       [&](RawSocket& socket) {
         ReadHead(socket);
@@ -70,7 +73,8 @@ TEST_CASE("client and server speak, and the connection is kept", "[http][client]
                         [](Request& request) {
                           Response response = JsonResponse(201, request.body);
                           response.headers.Add("X-Name", request.path_params["name"]);
-                          response.headers.Add("X-Header", std::string(*request.headers.Get("x-give")));
+                          response.headers.Add("X-Header",
+                                               std::string(*request.headers.Get("x-give")));
                           return response;
                         },
                     .max_body_bytes = 32 * 1024 * 1024,
@@ -79,7 +83,8 @@ TEST_CASE("client and server speak, and the connection is kept", "[http][client]
   REQUIRE(server.Start());
   Client client(server.address());
   for (size_t size : {0, 10, 3'000, 70'000, 9'000'000}) {
-    ClientRequest request{.method = "POST", .target = "/echo/a%20b", .body = std::string(size, 'x')};
+    ClientRequest request{
+        .method = "POST", .target = "/echo/a%20b", .body = std::string(size, 'x')};
     request.content_type = "application/json";
     request.headers.Add("X-Give", "50%25 off");
     auto response = client.Send(request, In(20'000));
@@ -92,7 +97,6 @@ TEST_CASE("client and server speak, and the connection is kept", "[http][client]
   CHECK(server.stats().connections_accepted == 1);
   CHECK(server.stats().requests == 5);
 }
-
 
 TEST_CASE("a refused connection is told at once, and nothing was sent", "[http][client]") {
   std::string address;
@@ -111,7 +115,8 @@ TEST_CASE("a refused connection is told at once, and nothing was sent", "[http][
 }
 
 TEST_CASE("an address that is none, or names no host, is a connect error", "[http][client]") {
-  for (const char* address : {"", "nohost", ":80", "127.0.0.1:", "[::1", "no-such-host.invalid:80"}) {
+  for (const char* address :
+       {"", "nohost", ":80", "127.0.0.1:", "[::1", "no-such-host.invalid:80"}) {
     Client client(address);
     auto result = client.Send({}, In(2'000));
     REQUIRE_FALSE(result);
@@ -146,7 +151,8 @@ TEST_CASE("a connect that gets no answer ends after the connect timeout", "[http
   // And a cancel is nearer still.
   Cancellation cancellation;
   Client patient(listener.address(), {.connect_timeout_ms = 8'000});
-  auto pending = std::async(std::launch::async, [&] { return patient.Send({}, In(9'000), &cancellation); });
+  auto pending =
+      std::async(std::launch::async, [&] { return patient.Send({}, In(9'000), &cancellation); });
   start = Clock::now();
   cancellation.Cancel();
   result = pending.get();
@@ -166,9 +172,10 @@ TEST_CASE("host names and IPv6 literals are addresses", "[http][client]") {
     REQUIRE(result);
     CHECK(result->status == 200);
   }
-  Server six({.host = "::1"}, {Route{.method = "GET", .pattern = "/", .handler = [](Request& request) {
-                                       return JsonResponse(200, "\"" + request.remote_address + "\"");
-                                     }}});
+  Server six({.host = "::1"},
+             {Route{.method = "GET", .pattern = "/", .handler = [](Request& request) {
+                      return JsonResponse(200, "\"" + request.remote_address + "\"");
+                    }}});
   if (!six.Start()) {
     WARN("no IPv6 here");
     return;
@@ -247,7 +254,8 @@ TEST_CASE("answers that are not whole or not HTTP are broken", "[http][client]")
       {"HTTP/1.1 200 OK\r\nContent-Length: 0, 0\r\n\r\n", "Content-Length"},
       {"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n", "Content-Length"},
       {"HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\n", "Content-Length"},
-      {"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "both"},
+      {"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+       "both"},
       {"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n", "chunked"},
       {"HTTP/1.1 200 OK\r\n\r\nhello", "how long"},
       {"HTTP/1.1 200 OK\r\n Folded: 1\r\n\r\n", "fold"},
@@ -272,10 +280,12 @@ TEST_CASE("answers in every legal form are read", "[http][client]") {
   REQUIRE(result);
   CHECK(result->body == "hello");
   result = SendToAnswer(
-      "HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n5;a=\"b\"\r\nhello\r\n1\r\n!\r\n0\r\nT: 1\r\n\r\n");
+      "HTTP/1.1 200 OK\r\nTransfer-Encoding: "
+      "Chunked\r\n\r\n5;a=\"b\"\r\nhello\r\n1\r\n!\r\n0\r\nT: 1\r\n\r\n");
   REQUIRE(result);
   CHECK(result->body == "hello!");
-  result = SendToAnswer("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No Content\r\nX: %41\r\nx: 2\r\n\r\n");
+  result = SendToAnswer(
+      "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No Content\r\nX: %41\r\nx: 2\r\n\r\n");
   REQUIRE(result);
   CHECK(result->status == 204);
   CHECK(result->headers.Get("X") == "%41");
@@ -300,7 +310,8 @@ TEST_CASE("an answer over the limit is refused before it is read", "[http][clien
   result = SendToAnswer("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3E9\r\n", options);
   REQUIRE_FALSE(result);
   CHECK(result.error().kind == Kind::kTooLarge);
-  result = SendToAnswer("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n" + std::string(1'000, 'x'), options);
+  result = SendToAnswer("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n" + std::string(1'000, 'x'),
+                        options);
   CHECK(result);
 }
 
@@ -360,7 +371,9 @@ TEST_CASE("an answer that says more than it should ends its connection", "[http]
     for (int i = 0; i < 2; ++i) {
       RawSocket socket = listener.Accept();
       ReadHead(socket);
-      socket.Send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nEVIL");
+      socket.Send(
+          "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}HTTP/1.1 200 OK\r\nContent-Length: "
+          "4\r\n\r\nEVIL");
       socket.ReadToEnd();
     }
   });
@@ -385,7 +398,8 @@ TEST_CASE("a call is cancelled before, while and after it runs", "[http][client]
   }
   {
     Cancellation cancellation;
-    auto pending = std::async(std::launch::async, [&] { return client.Send({}, In(9'000), &cancellation); });
+    auto pending =
+        std::async(std::launch::async, [&] { return client.Send({}, In(9'000), &cancellation); });
     RawSocket socket = listener.Accept();
     ReadHead(socket);
     const auto start = Clock::now();

@@ -66,7 +66,9 @@ Outcome Read(std::string_view bytes, FramingLimits limits = {}) {
   return reader.outcome();
 }
 
-std::string Get(const std::string& fields) { return "GET / HTTP/1.1\r\nHost: a\r\n" + fields + "\r\n"; }
+std::string Get(const std::string& fields) {
+  return "GET / HTTP/1.1\r\nHost: a\r\n" + fields + "\r\n";
+}
 
 std::string Chunked(const std::string& body) {
   return "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + body;
@@ -242,7 +244,8 @@ TEST_CASE("requests that are accepted", "[http][framing]") {
       {"GET // HTTP/1.1\r\nHost: \r\n\r\n", "GET // {Host=} []|"},
       {"GET /? HTTP/1.1\r\nHost: [::1]:80\r\n\r\n", "GET / {Host=[::1]:80} []|"},
       {"GET / HTTP/1.0\r\n\r\n", "GET / close []|"},
-      {"GET / HTTP/1.0\r\nConnection: x, Keep-Alive\r\n\r\n", "GET / {Connection=x, Keep-Alive} []|"},
+      {"GET / HTTP/1.0\r\nConnection: x, Keep-Alive\r\n\r\n",
+       "GET / {Connection=x, Keep-Alive} []|"},
       {Get("Connection: close\r\n"), "GET / {Host=a} {Connection=close} close []|"},
       {Get("Connection: keep-alive\r\nConnection: x, CLOSE\r\n"),
        "GET / {Host=a} {Connection=keep-alive} {Connection=x, CLOSE} close []|"},
@@ -254,7 +257,8 @@ TEST_CASE("requests that are accepted", "[http][framing]") {
       {"GET http://a?q HTTP/1.1\r\nHost: a\r\n\r\n", "GET /?q {Host=a} []|"},
       {"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", "OPTIONS * {Host=a} []|"},
       {"M-SEARCH /{x}|\"<> HTTP/1.1\r\nHost: a\r\n\r\n", "M-SEARCH /{x}|\"<> {Host=a} []|"},
-      {Get("Content-Length: 0\r\n") + Get(""), "GET / {Host=a} {Content-Length=0} []|GET / {Host=a} []|"},
+      {Get("Content-Length: 0\r\n") + Get(""),
+       "GET / {Host=a} {Content-Length=0} []|GET / {Host=a} []|"},
       {Get("Content-Length: 005\r\n") + "hello" + Get(""),
        "GET / {Host=a} {Content-Length=005} [hello]|GET / {Host=a} []|"},
       {Get("Expect: 100-Continue\r\nContent-Length: 1\r\n") + "x",
@@ -263,7 +267,8 @@ TEST_CASE("requests that are accepted", "[http][framing]") {
       {Get("Transfer-Encoding: Chunked\r\n") +
            "5;a;b=c;d=\"e;\\\"f\"\r\nhello\r\n00A\r\n0123456789\r\n0;x\r\nT: 1\r\n\r\n" + Get(""),
        "GET / {Host=a} {Transfer-Encoding=Chunked} [hello0123456789]|GET / {Host=a} []|"},
-      {Chunked("1\r\n\r\r\n1\r\n\n\r\n0\r\n\r\n"), "POST / {Host=a} {Transfer-Encoding=chunked} [\r\n]|"},
+      {Chunked("1\r\n\r\r\n1\r\n\n\r\n0\r\n\r\n"),
+       "POST / {Host=a} {Transfer-Encoding=chunked} [\r\n]|"},
   };
   for (const Case& each : cases) {
     CAPTURE(each.bytes);
@@ -300,13 +305,14 @@ TEST_CASE("limits of the head", "[http][framing]") {
   CHECK(Read(fields(301), limits).status == 431);
   CHECK(Read(fields(5'000).substr(0, 400), limits).status == 431);
   CHECK(Read("GET / HTTP/1.1\r\nHost: a\r\nA:\r\nA:\r\nA:\r\nA:\r\n\r\n", limits).status == 0);
-  CHECK(Read("GET / HTTP/1.1\r\nHost: a\r\nA:\r\nA:\r\nA:\r\nA:\r\nA:\r\n\r\n", limits).status == 431);
+  CHECK(Read("GET / HTTP/1.1\r\nHost: a\r\nA:\r\nA:\r\nA:\r\nA:\r\nA:\r\n\r\n", limits).status ==
+        431);
 }
 
 TEST_CASE("the verdict about noise does not depend on how it is cut", "[http][framing]") {
   std::mt19937 random(42);  // NOLINT: the same noise each time
-  const std::string seed = Chunked("5;a=b\r\nhello\r\n0\r\nT: 1\r\n\r\n") + Get("Content-Length: 3\r\n") + "abc" +
-                           Get("Connection: close\r\n");
+  const std::string seed = Chunked("5;a=b\r\nhello\r\n0\r\nT: 1\r\n\r\n") +
+                           Get("Content-Length: 3\r\n") + "abc" + Get("Connection: close\r\n");
   const std::string_view alphabet("\r\n\0 \t:;=,GHa05x\"\x80\x7f", 19);
   int refused = 0;
   for (int round = 0; round < 3'000; ++round) {
@@ -340,7 +346,8 @@ TEST_CASE("the verdict about noise does not depend on how it is cut", "[http][fr
 TEST_CASE("answers are framed the same however they are cut", "[http][framing]") {
   const std::vector<std::string> answers = {
       "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
-      "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.0 200 OK\r\nConnection: "
+      "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.0 200 "
+      "OK\r\nConnection: "
       "keep-alive\r\nContent-Length: 5\r\n\r\nhello",
       "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n",
   };

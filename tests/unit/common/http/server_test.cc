@@ -147,7 +147,9 @@ struct Fixture {
       };
     };
     add({.method = "GET", .pattern = "/stream/{parts}", .handler = stream(BodySource::Step::kEnd)});
-    add({.method = "GET", .pattern = "/abort/{parts}", .handler = stream(BodySource::Step::kAbort)});
+    add({.method = "GET",
+         .pattern = "/abort/{parts}",
+         .handler = stream(BodySource::Step::kAbort)});
     server = std::make_unique<Server>(std::move(options), std::move(routes));
     const auto started = server->Start();
     if (!started) FAIL(started.error());
@@ -173,16 +175,20 @@ std::string Get(const std::string& target, const std::string& fields = "") {
   return "GET " + target + " HTTP/1.1\r\nHost: a\r\n" + fields + "\r\n";
 }
 
-std::string Post(const std::string& target, const std::string& body, const std::string& fields = "") {
-  return "POST " + target + " HTTP/1.1\r\nHost: a\r\nContent-Length: " + std::to_string(body.size()) +
-         "\r\n" + fields + "\r\n" + body;
+std::string Post(const std::string& target, const std::string& body,
+                 const std::string& fields = "") {
+  return "POST " + target +
+         " HTTP/1.1\r\nHost: a\r\nContent-Length: " + std::to_string(body.size()) + "\r\n" +
+         fields + "\r\n" + body;
 }
 
 int Status(const std::string& answer) {
   return answer.size() > 12 && answer.starts_with("HTTP/1.1 ") ? std::stoi(answer.substr(9, 3)) : 0;
 }
 
-std::string Body(const std::string& answer) { return answer.substr(answer.find("\r\n\r\n") + 4); }
+std::string Body(const std::string& answer) {
+  return answer.substr(answer.find("\r\n\r\n") + 4);
+}
 
 bool Says(const std::string& answer, const std::string& line) {
   const size_t at = answer.find(line + "\r\n");
@@ -190,7 +196,8 @@ bool Says(const std::string& answer, const std::string& line) {
 }
 
 size_t OpenDescriptors() {
-  return static_cast<size_t>(std::distance(std::filesystem::directory_iterator("/proc/self/fd"), {}));
+  return static_cast<size_t>(
+      std::distance(std::filesystem::directory_iterator("/proc/self/fd"), {}));
 }
 
 size_t FromProcStatus(const std::string& name) {
@@ -289,8 +296,10 @@ TEST_CASE("bodies of every size and coding arrive whole", "[http][server]") {
     CHECK(Status(answer) == 200);
     CHECK((Body(answer) == body));
   }
-  socket.Send("POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n1\r\n!\r\n0\r\n\r\n" +
-              Get("/small"));
+  socket.Send(
+      "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: "
+      "chunked\r\n\r\n5\r\nhello\r\n1\r\n!\r\n0\r\n\r\n" +
+      Get("/small"));
   CHECK(Body(socket.ReadAnswer()) == "hello!");
   CHECK(Status(socket.ReadAnswer()) == 200);
 }
@@ -320,7 +329,9 @@ TEST_CASE("slow clients are told 408, idle ones are closed silently", "[http][se
   CHECK(Status(answer) == 408);
   CHECK_THAT(answer, Catch::Contains("body of the request"));
   CHECK(MsSince(start) < 2'000);
-  CHECK(Status(drip("POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nFFFF\r\n")) == 408);
+  CHECK(Status(
+            drip("POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nFFFF\r\n")) ==
+        408);
   // Answered at its head already: no second answer for the body that does not come.
   answer = drip("POST /nope HTTP/1.1\r\nHost: a\r\nContent-Length: 60000\r\n\r\n");
   CHECK(Status(answer) == 404);
@@ -367,7 +378,9 @@ TEST_CASE("a body over the limit is refused by the head alone", "[http][server]"
   RawSocket::Read how = RawSocket::Read::kNothing;
   {
     RawSocket socket = fixture.Connect();
-    socket.Send("POST /json HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 1001\r\n\r\n");
+    socket.Send(
+        "POST /json HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: "
+        "1001\r\n\r\n");
     const std::string answer = socket.ReadAnswer();
     CHECK(Status(answer) == 413);
     CHECK(Says(answer, "Connection: close"));
@@ -385,11 +398,18 @@ TEST_CASE("a body over the limit is refused by the head alone", "[http][server]"
   }
   {
     RawSocket socket = fixture.Connect();
-    socket.Send("POST /json HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
-                "1F4\r\n" + std::string(500, 'x') + "\r\n1F5\r\n");
+    socket.Send(
+        "POST /json HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nTransfer-Encoding: "
+        "chunked\r\n\r\n"
+        "1F4\r\n" +
+        std::string(500, 'x') + "\r\n1F5\r\n");
     CHECK(Status(socket.ReadToEnd(&how)) == 413);
     CHECK(how == RawSocket::Read::kEnd);
   }
+  // A route without a body takes an empty chunked one, and no other.
+  const std::string chunked = Get("/small", "Transfer-Encoding: chunked\r\n");
+  CHECK(Status(fixture.Ask(chunked + "0\r\n\r\n" + Get("/small", "Connection: close\r\n"))) == 200);
+  CHECK(Status(fixture.Ask(chunked + "1\r\n")) == 413);
   CHECK(Eventually([&] { return fixture.server->stats().connections_open == 0; }));
 }
 
@@ -417,17 +437,20 @@ TEST_CASE("Expect: 100-continue", "[http][server]") {
   CHECK(Status(fixture.Ask(Get("/small", "Expect: miracles\r\n"))) == 417);
 }
 
-TEST_CASE("a refusal by the head does not wait for the body, nor lose the connection", "[http][server]") {
+TEST_CASE("a refusal by the head does not wait for the body, nor lose the connection",
+          "[http][server]") {
   Fixture fixture;
   RawSocket socket = fixture.Connect();
-  socket.Send("POST /json HTTP/1.1\r\nHost: a\r\nContent-Type: text/plain\r\nContent-Length: 500\r\n\r\n");
+  socket.Send(
+      "POST /json HTTP/1.1\r\nHost: a\r\nContent-Type: text/plain\r\nContent-Length: 500\r\n\r\n");
   const std::string answer = socket.ReadAnswer();
   CHECK(Status(answer) == 415);
   CHECK_FALSE(Says(answer, "Connection: close"));
   socket.Send(std::string(500, 'G') + Get("/small"));
   CHECK(Status(socket.ReadAnswer()) == 200);
   // One that is too long to be skipped costs the connection.
-  CHECK(Says(fixture.Ask("POST /nope HTTP/1.1\r\nHost: a\r\nContent-Length: 999999\r\n\r\n"), "Connection: close"));
+  CHECK(Says(fixture.Ask("POST /nope HTTP/1.1\r\nHost: a\r\nContent-Length: 999999\r\n\r\n"),
+             "Connection: close"));
 }
 
 TEST_CASE("what is not a request is answered and closed", "[http][server]") {
@@ -518,7 +541,8 @@ TEST_CASE("CORS and gzip on the wire", "[http][server]") {
   Fixture fixture({.gzip_min_bytes = 1'000, .cors_origins = {"https://a.example"}});
   RawSocket socket = fixture.Connect();
   const std::string origin = "Origin: https://a.example\r\n";
-  socket.Send("OPTIONS /echo HTTP/1.1\r\nHost: a\r\n" + origin + "Access-Control-Request-Method: POST\r\n\r\n");
+  socket.Send("OPTIONS /echo HTTP/1.1\r\nHost: a\r\n" + origin +
+              "Access-Control-Request-Method: POST\r\n\r\n");
   std::string answer = socket.ReadAnswer();
   CHECK(Status(answer) == 204);
   CHECK(Says(answer, "Access-Control-Allow-Origin: https://a.example"));
@@ -662,11 +686,64 @@ TEST_CASE("limits of connections are told with 503", "[http][server]") {
   CHECK_THAT(small.Ask(Get("/small")), Catch::Contains("as many connections"));
 }
 
+TEST_CASE("what all connections hold is bounded", "[http][server]") {
+  Fixture fixture({.max_buffered_bytes = 500'000});
+  const std::string begin = "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 400000\r\n\r\n";
+  RawSocket first = fixture.Connect();
+  first.Send(begin + std::string(399'999, 'x'));
+  CHECK(Eventually([&] { return fixture.server->stats().buffered_bytes > 399'000; }));
+  RawSocket second = fixture.Connect();
+  second.Send(begin + std::string(399'999, 'x'));
+  const std::string refused = second.ReadToEnd();
+  CHECK(Status(refused) == 503);
+  CHECK(Says(refused, "Retry-After: 1"));
+  CHECK(Says(refused, "Connection: close"));
+  // Small ones go on.
+  RawSocket small = fixture.Connect();
+  small.Send(Post("/echo", "hello"));
+  CHECK(Body(small.ReadAnswer()) == "hello");
+  // Answers that are not read count too.
+  RawSocket reader = fixture.Connect(4'096);
+  reader.Send(Get("/big/30000000"));
+  RawSocket::Read how = RawSocket::Read::kNothing;
+  CHECK(Eventually([&] { return fixture.server->stats().requests_shed == 2; }));
+  reader.ReadToEnd(&how);
+  CHECK(how == RawSocket::Read::kReset);
+  first.Send("x");
+  CHECK(Body(first.ReadAnswer()).size() == 400'000);
+  second.Close();
+  CHECK(Eventually([&] { return fixture.server->stats().buffered_bytes == 0; }));
+}
+
+TEST_CASE("several event loops share the work", "[http][server]") {
+  Fixture fixture({.io_threads = 3});
+  std::vector<std::thread> threads;
+  std::atomic<int> good{0};
+  for (int t = 0; t < 6; ++t) {
+    threads.emplace_back([&] {
+      for (int i = 0; i < 20; ++i) {
+        RawSocket socket = fixture.Connect();
+        for (int k = 0; k < 5; ++k) {
+          socket.Send(Get("/small") + Get("/nope") + Post("/echo", "hello"));
+          if (Status(socket.ReadAnswer()) == 200 && Status(socket.ReadAnswer()) == 404 &&
+              Body(socket.ReadAnswer()) == "hello") {
+            ++good;
+          }
+        }
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  CHECK(good == 600);
+  CHECK(fixture.server->Drain(5'000));
+}
+
 TEST_CASE("a port is not shared, and free again at once", "[http][server]") {
   auto first = std::make_unique<Fixture>();
   const uint16_t port = first->server->port();
   RawSocket socket = first->Connect();
-  socket.Send(Get("/small", "Connection: close\r\n"));  // the server closes: TIME_WAIT stays with it
+  socket.Send(
+      Get("/small", "Connection: close\r\n"));  // the server closes: TIME_WAIT stays with it
   socket.ReadToEnd();
   Server second({.port = port}, {});
   const auto started = second.Start();
@@ -692,7 +769,8 @@ TEST_CASE("draining answers what is in flight and ends the rest", "[http][server
   busy.Send(Get("/wait"));
   REQUIRE(fixture.gate.WaitForWaiting(1));
   RawSocket uploading = fixture.Connect();
-  uploading.Send("POST /echo HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n");
+  uploading.Send(
+      "POST /echo HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n");
   uploading.ReadAnswer();
 
   auto drained = std::async(std::launch::async, [&] { return fixture.server->Drain(9'000); });
@@ -804,7 +882,8 @@ TEST_CASE("slow clients do not slow down others", "[http][server]") {
   for (size_t i = 0; i < count; ++i) {
     slow.push_back(fixture.Connect(i % 3 == 2 ? 4'096 : 0));
     if (i % 3 == 0) slow.back().Send("GET /sm");
-    if (i % 3 == 1) slow.back().Send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nx");
+    if (i % 3 == 1)
+      slow.back().Send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nx");
     if (i % 3 == 2) slow.back().Send(Get("/big/3000000"));
   }
   std::vector<int64_t> taken_us;
@@ -814,7 +893,8 @@ TEST_CASE("slow clients do not slow down others", "[http][server]") {
     const auto start = Clock::now();
     socket.Send(Get("/small"));
     REQUIRE(Status(socket.ReadAnswer()) == 200);
-    taken_us.push_back(std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - start).count());
+    taken_us.push_back(
+        std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - start).count());
   }
   std::sort(taken_us.begin(), taken_us.end());
   CHECK(taken_us[taken_us.size() * 99 / 100] < (kSanitized ? 1'000'000 : 100'000));

@@ -2,6 +2,7 @@
 #include "common/protocol/json.h"
 
 #include <catch2/catch.hpp>
+#include <nlohmann/json.hpp>
 
 #include "common/protocol/limits.h"
 #include "common/util/encoding.h"

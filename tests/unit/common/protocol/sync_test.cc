@@ -3,6 +3,7 @@
 
 #include <catch2/catch.hpp>
 #include <functional>
+#include <nlohmann/json.hpp>
 
 #include "common/protocol/json.h"
 #include "common/protocol/limits.h"
@@ -46,7 +47,7 @@ bool Same(const WireRecord& a, const WireRecord& b) {
   return a.record.epoch == b.record.epoch && a.record.seq == b.record.seq &&
          a.record.kind == b.record.kind && a.record.stamp == b.record.stamp &&
          a.record.digest == b.record.digest && a.record.chain == b.record.chain &&
-         a.message == b.message && a.payload == b.payload;
+         a.message == b.message && a.payload == b.payload && a.id == b.id;
 }
 
 Json RequestJson() {
@@ -236,7 +237,10 @@ TEST_CASE("heads as JSON", "[sync]") {
 TEST_CASE("sync answer: what is written is read", "[sync]") {
   WireRecord bare = MessageRecord();
   bare.message.reset();
+  bare.id = MessageId{};
+  bare.id->bytes.fill(0x5a);
   WireRecord unknown = bare;
+  unknown.id.reset();
   unknown.record.kind = "room.order";
   unknown.record.stamp = UINT64_MAX;
   unknown.record.seq = INT64_MAX;
@@ -345,6 +349,17 @@ TEST_CASE("sync answer: a message without a key is left for the gate to refuse",
     REQUIRE(back->records.size() == 1);
     CHECK(back->records[0].message->key.empty());
     CHECK_FALSE(Validate(*back->records[0].message));
+  }
+}
+
+TEST_CASE("sync answer: an id that is none is no hint", "[sync]") {
+  for (const Json& id : {Json(nullptr), Json(5), Json("x"), Json(std::string(36, 'Z'))}) {
+    Json json = Json::parse(RecordText());
+    json["id"] = id;
+    const auto back = DecodeSyncAnswer(AnswerOf({json.dump()}));
+    REQUIRE(back);
+    REQUIRE(back->records.size() == 1);
+    CHECK_FALSE(back->records[0].id);
   }
 }
 

@@ -89,7 +89,8 @@ TEST_CASE("What waits together is committed together", "[writer]") {
   {
     Hold hold(f);
     for (int i = 0; i < 8; ++i) {
-      sends.push_back(std::async(std::launch::async, [&f, i] { return f.Append(std::to_string(i)); }));
+      sends.push_back(
+          std::async(std::launch::async, [&f, i] { return f.Append(std::to_string(i)); }));
     }
     REQUIRE(f.Eventually([&] { return f.writer->stats().queued == 8; }));
   }
@@ -330,14 +331,16 @@ TEST_CASE("The WAL stays bounded while readers come and go", "[writer]") {
 
 TEST_CASE("A wait on the board ends with the state, the deadline or the interruption", "[writer]") {
   WriterFixture f;
-  const auto has = [](int64_t n) { return [n](const LogState& state) { return state.messages >= n; }; };
+  const auto has = [](int64_t n) {
+    return [n](const LogState& state) { return state.messages >= n; };
+  };
   REQUIRE(f.board.WaitUntil(has(1), f.clock.Steady() + 10ms)->messages == 0);
   auto waiting = std::async(std::launch::async,
                             [&] { return f.board.WaitUntil(has(1), f.clock.Steady() + kLong); });
   REQUIRE(f.Append("k"));
   REQUIRE(waiting.get()->messages == 1);
-  auto interrupted = std::async(std::launch::async,
-                                [&] { return f.board.WaitUntil(has(9), f.clock.Steady() + kLong); });
+  auto interrupted = std::async(
+      std::launch::async, [&] { return f.board.WaitUntil(has(9), f.clock.Steady() + kLong); });
   f.board.Interrupt();
   REQUIRE(interrupted.get()->messages == 1);
   REQUIRE(f.board.WaitUntil(has(9), f.clock.Steady() + kLong)->messages == 1);
