@@ -42,7 +42,9 @@ MessageId MakeId(const Message& message, const Hash& digest) {
 
 }  // namespace
 
-std::string MessageId::Text() const { return Base32Encode(view()); }
+std::string MessageId::Text() const {
+  return Base32Encode(view());
+}
 
 std::optional<MessageId> MessageId::Parse(std::string_view text) {
   MessageId id;
@@ -162,7 +164,8 @@ std::optional<int64_t> UuidV7Time(std::string_view text) {
     const bool dash_place = i == 8 || i == 13 || i == 18 || i == 23;
     if (dash_place != (text[i] == '-')) return std::nullopt;
     // UUIDs are read without regard to case (RFC 9562 section 4).
-    if (!dash_place) hex += text[i] >= 'A' && text[i] <= 'F' ? static_cast<char>(text[i] | 0x20) : text[i];
+    if (!dash_place)
+      hex += text[i] >= 'A' && text[i] <= 'F' ? static_cast<char>(text[i] | 0x20) : text[i];
   }
   const auto high = ParseHexU64(std::string_view(hex).substr(0, 16));
   const auto low = ParseHexU64(std::string_view(hex).substr(16));

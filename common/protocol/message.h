@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// A message and its identity. Identity is the content: `digest` is SHA-256 over the canonical bytes and
-// `id` follows from it, so the same send, retried anywhere at any time, is the same message. The forms
-// are specified in docs/protocol.md, with test vectors.
+// A message and its identity. Identity is the content: `digest` is SHA-256 over the canonical bytes
+// and `id` follows from it, so the same send, retried anywhere at any time, is the same message.
+// The forms are specified in docs/protocol.md, with test vectors.
 #pragma once
 
 #include <array>

@@ -64,7 +64,9 @@ std::optional<std::string> DecodeBits(std::string_view text, int bits,
 
 }  // namespace
 
-std::string HexEncode(std::string_view bytes) { return EncodeBits(bytes, 4, kHexDigits); }
+std::string HexEncode(std::string_view bytes) {
+  return EncodeBits(bytes, 4, kHexDigits);
+}
 
 std::optional<std::string> HexDecode(std::string_view text) {
   static constexpr auto kValues = DigitValues(kHexDigits);
@@ -86,14 +88,18 @@ std::optional<uint64_t> ParseHexU64(std::string_view text) {
   return value;
 }
 
-std::string Base32Encode(std::string_view bytes) { return EncodeBits(bytes, 5, kBase32Digits); }
+std::string Base32Encode(std::string_view bytes) {
+  return EncodeBits(bytes, 5, kBase32Digits);
+}
 
 std::optional<std::string> Base32Decode(std::string_view text) {
   static constexpr auto kValues = DigitValues(kBase32Digits);
   return DecodeBits(text, 5, kValues);
 }
 
-std::string Base64UrlEncode(std::string_view bytes) { return EncodeBits(bytes, 6, kBase64Url); }
+std::string Base64UrlEncode(std::string_view bytes) {
+  return EncodeBits(bytes, 6, kBase64Url);
+}
 
 std::optional<std::string> Base64UrlDecode(std::string_view text) {
   static constexpr auto kValues = DigitValues(kBase64Url);

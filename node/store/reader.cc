@@ -94,8 +94,8 @@ class ReadConnection::Source {
     if (query.descending) after_.id.bytes.fill(0xff);
     if (query.after) {
       after_ = *query.after;
-      (query.descending ? most : least) = query.descending ? std::min(most, after_.stamp)
-                                                           : std::max(least, after_.stamp);
+      (query.descending ? most : least) =
+          query.descending ? std::min(most, after_.stamp) : std::max(least, after_.stamp);
     }
     statement_.Bind(1, SqlStamp(least)).Bind(2, SqlStamp(most)).Bind(3, SqlStamp(after_.stamp));
     statement_.BindBlob(4, after_.id.view());
@@ -186,8 +186,8 @@ ReadPage ReadConnection::ReadHistory(const HistoryQuery& query, const LogState& 
     Source* next = nullptr;
     for (const auto& source : sources) {
       if (source->empty()) continue;
-      if (next == nullptr || (query.descending ? source->place() > next->place()
-                                               : source->place() < next->place())) {
+      if (next == nullptr ||
+          (query.descending ? source->place() > next->place() : source->place() < next->place())) {
         next = source.get();
       }
     }
@@ -211,7 +211,8 @@ ReadPage ReadConnection::ReadHistory(const HistoryQuery& query, const LogState& 
     if (give) {
       HistoryItem item;
       item.place = place;
-      item.shown = {place.id, MessageFromRow(row, kMessageColumn), StampFromSql(row.Int(kStampColumn))};
+      item.shown = {place.id, MessageFromRow(row, kMessageColumn),
+                    StampFromSql(row.Int(kStampColumn))};
       const auto valid = Validate(item.shown.message);
       if (!valid || valid->id() != place.id) {
         result.damage = Damage{ref};
@@ -293,7 +294,9 @@ void ReadConnection::ReadRecords(const EpochKey& epoch, Seq from, Seq to,
       "m.room, m.text, m.timestamp, m.key FROM records r LEFT JOIN messages m ON m.ref=r.message "
       "WHERE r.epoch=? AND r.seq BETWEEN ? AND ? ORDER BY r.seq");
   ScopedReset reset(select);
-  select.Bind(1, it->second.ref).Bind(2, static_cast<int64_t>(from)).Bind(3, static_cast<int64_t>(to));
+  select.Bind(1, it->second.ref)
+      .Bind(2, static_cast<int64_t>(from))
+      .Bind(3, static_cast<int64_t>(to));
   while (select.Step()) {
     StoredRecord stored;
     Record& record = stored.wire.record;

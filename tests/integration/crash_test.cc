@@ -93,7 +93,8 @@ TEST_CASE("a node restored from an older copy writes before it has caught up") {
   cluster.Fault(2, 0, FaultProxy::Fault::kCut);
   cluster.Fault(2, 1, FaultProxy::Fault::kCut);
   restored.Start();
-  // It hears nobody: what it acknowledges now would reuse positions if they were counted on disk only.
+  // It hears nobody: what it acknowledges now would reuse positions if they were counted on disk
+  // only.
   SendAll(restored.address(), ledger, 60, "while-behind");
   more.AwaitMore(kSome);
   SECTION("and then goes on") {}
@@ -134,7 +135,8 @@ TEST_CASE("kill -9 between accept and commit leaves whole messages or none") {
     sends.retry = false;
     Load load({victim.address()}, ledger, sends);
     // Not synchronisation: the moment of the kill is meant to be any moment.
-    Eventually(milliseconds(5 + random() % 60), [] { return false; }, milliseconds(1));
+    Eventually(
+        milliseconds(5 + random() % 60), [] { return false; }, milliseconds(1));
     victim.Kill();
     load.Stop();
     CAPTURE(round);

@@ -13,8 +13,8 @@ TEST_CASE("SIGTERM under load, ten times in a row, ends with 0 and loses nothing
   options.faulty_links = true;
   Cluster cluster(options);
   cluster.StartAll();
-  // It keeps nothing but what is on its own disk; the other goes on pulling, so that there are long polls
-  // to be ended.
+  // It keeps nothing but what is on its own disk; the other goes on pulling, so that there are long
+  // polls to be ended.
   cluster.Fault(0, 1, FaultProxy::Fault::kCut);
   Ledger ledger;
   Load load({cluster.node(0).address()}, ledger);

@@ -70,7 +70,8 @@ TEST_CASE("a start whose place is taken says so") {
   SECTION("the address") {
     second.options().peers.clear();
     second.options().listen = first.address();
-    CheckRefused(second.Launch(), {"cannot listen on " + first.address(), "address already in use"});
+    CheckRefused(second.Launch(),
+                 {"cannot listen on " + first.address(), "address already in use"});
   }
   SECTION("the data directory") {
     second.options().data_dir = first.data_dir();
@@ -100,7 +101,8 @@ TEST_CASE("a data directory that cannot be used is named") {
   }
 }
 
-TEST_CASE("a database that is not sound, or not ours, is refused with a way out and left as it is") {
+TEST_CASE(
+    "a database that is not sound, or not ours, is refused with a way out and left as it is") {
   Cluster cluster(One());
   Node& node = cluster.node(0);
   node.Start();
@@ -142,8 +144,8 @@ TEST_CASE("a database that is not sound, or not ours, is refused with a way out 
     std::filesystem::remove(node.database());
     sqlite3* db = nullptr;
     REQUIRE(sqlite3_open(node.database().c_str(), &db) == SQLITE_OK);
-    REQUIRE(sqlite3_exec(db, "CREATE TABLE theirs(x); INSERT INTO theirs VALUES (1)", nullptr, nullptr,
-                         nullptr) == SQLITE_OK);
+    REQUIRE(sqlite3_exec(db, "CREATE TABLE theirs(x); INSERT INTO theirs VALUES (1)", nullptr,
+                         nullptr, nullptr) == SQLITE_OK);
     sqlite3_close(db);
     content = ReadFile(node.database());
     CheckRefused(node.Launch(), {node.database(), "not a ChatChain database", "--data-dir"});

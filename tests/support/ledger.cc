@@ -122,8 +122,12 @@ size_t Ledger::size() const {
 Outgoing MakeMessage(const std::string& sender) {
   static std::atomic<uint64_t> counter{0};
   static const std::vector<std::string> kTexts = {
-      "", " \t\n\r line ends", " \"quotes\" \\ and / \b\f\x01\x7f", " Grüße aus Köln",
-      " \xF0\x9F\x98\x80 \xE4\xB8\xAD\xE6\x96\x87 \xD8\xB9\xD8\xB1", "  trailing space ",
+      "",
+      " \t\n\r line ends",
+      " \"quotes\" \\ and / \b\f\x01\x7f",
+      " Grüße aus Köln",
+      " \xF0\x9F\x98\x80 \xE4\xB8\xAD\xE6\x96\x87 \xD8\xB9\xD8\xB1",
+      "  trailing space ",
       std::string(3000, 'x')};
   const uint64_t number = ++counter;
   Outgoing message;
