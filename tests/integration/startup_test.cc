@@ -193,6 +193,33 @@ TEST_CASE("a wrong configuration is named by file, line and the nearest key") {
   check_flags({"--node-id", "0", "--peers", "127.0.0.1:8081"}, {}, "itself");
 }
 
+TEST_CASE("a proxy that cannot start says why") {
+  if (!ClientProgram()) {
+    WARN("skipped: chatchain-client is not built");
+    return;
+  }
+  Cluster cluster(One());
+  cluster.StartAll();
+  const auto run = [&](std::vector<std::string> argv) {
+    Process::Options options = Run(cluster, std::move(argv));
+    options.argv[0] = *ClientProgram();
+    return options;
+  };
+  const std::string nodes = cluster.node(0).address();
+  Process taken(run({"--nodes", nodes, "--listen", nodes}));
+  CheckRefused(taken, {"cannot listen on " + nodes, "address already in use"});
+
+  const std::string file = cluster.dir() / "client.toml";
+  WriteFile(file, "[client]\nread_strategie = \"fanout\"\n");
+  Process misspelt(run({"--config", file}));
+  const Refusal refusal = Ended(misspelt);
+  CAPTURE(refusal.said);
+  CHECK(refusal.status == 2);
+  for (const std::string part : {"client.toml:2", "read_strategie", "read_strategy"}) {
+    CHECK(refusal.said.find(part) != std::string::npos);
+  }
+}
+
 TEST_CASE("a node on port 0 says where it listens") {
   Cluster cluster(One());
   Process process(Run(cluster, {"--node-id", "zero", "--listen", "127.0.0.1:0", "--peers", "",
