@@ -205,9 +205,10 @@ TEST_CASE("a proxy that cannot start says why") {
     options.argv[0] = *ClientProgram();
     return options;
   };
-  const std::string nodes = cluster.node(0).address();
-  Process taken(run({"--nodes", nodes, "--listen", nodes}));
-  CheckRefused(taken, {"cannot listen on " + nodes, "address already in use"});
+  const std::string in_use = cluster.node(0).address();
+  // Another node than the one whose address it wants: a proxy that names itself is a wrong configuration.
+  Process taken(run({"--nodes", "127.0.0.1:1", "--listen", in_use}));
+  CheckRefused(taken, {"cannot listen on " + in_use, "address already in use"});
 
   const std::string file = cluster.dir() / "client.toml";
   WriteFile(file, "[client]\nread_strategie = \"fanout\"\n");
