@@ -206,7 +206,8 @@ TEST_CASE("a proxy that cannot start says why") {
     return options;
   };
   const std::string in_use = cluster.node(0).address();
-  // Another node than the one whose address it wants: a proxy that names itself is a wrong configuration.
+  // Another node than the one whose address it wants: a proxy that names itself is a wrong
+  // configuration.
   Process taken(run({"--nodes", "127.0.0.1:1", "--listen", in_use}));
   CheckRefused(taken, {"cannot listen on " + in_use, "address already in use"});
 
