@@ -38,9 +38,13 @@ ClientApp::ClientApp(ClientConfig config)
 
 ClientApp::~ClientApp() = default;
 
-Result<void, std::string> ClientApp::Start() { return server_->Start(); }
+Result<void, std::string> ClientApp::Start() {
+  return server_->Start();
+}
 
-std::string ClientApp::address() const { return server_->address(); }
+std::string ClientApp::address() const {
+  return server_->address();
+}
 
 bool ClientApp::Drain(int timeout_ms) {
   draining_ = true;

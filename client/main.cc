@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// chatchain-client: the proxy. Exit codes: 0 after SIGTERM or SIGINT, 1 cannot start, 2 configuration.
+// chatchain-client: the proxy. Exit codes: 0 after SIGTERM or SIGINT, 1 cannot start, 2
+// configuration.
 #include <pthread.h>
 
 #include <csignal>
@@ -23,7 +24,8 @@ int main(int argc, char** argv) {
   if (!config) return PrintExit(config.error());
   SetUpLog("chatchain-client", config->log_level);
 
-  // Blocked before any thread starts, so that every thread inherits it and only sigwait() sees them.
+  // Blocked before any thread starts, so that every thread inherits it and only sigwait() sees
+  // them.
   sigset_t stop;
   sigemptyset(&stop);
   sigaddset(&stop, SIGTERM);
@@ -32,9 +34,10 @@ int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);
 
   if (!IsLoopback(config->listen)) {
-    spdlog::warn("listening on {}: whoever reaches this address can read and send everything; there "
-                 "is no authentication",
-                 config->listen.ToString());
+    spdlog::warn(
+        "listening on {}: whoever reaches this address can read and send everything; there "
+        "is no authentication",
+        config->listen.ToString());
   }
   ClientApp app(*config);
   if (const auto started = app.Start(); !started) {

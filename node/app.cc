@@ -39,8 +39,8 @@ Result<std::unique_ptr<App>, std::string> App::Start(const NodeConfig& config) {
   sync.page_records = static_cast<size_t>(config.sync_page_records);
   sync.page_bytes = static_cast<size_t>(config.sync_page_bytes);
   sync.session_wait_ms = config.session_wait_ms;
-  app->sync_ = std::make_unique<SyncDriver>(std::move(sync), *app->storage_, *app->copies_, app->hlc_,
-                                            app->clock_, app->random_);
+  app->sync_ = std::make_unique<SyncDriver>(std::move(sync), *app->storage_, *app->copies_,
+                                            app->hlc_, app->clock_, app->random_);
   app->service_ = std::make_unique<Service>(*app->storage_, *app->sync_, *app->copies_);
 
   NodeApi::Options api;
@@ -60,6 +60,7 @@ Result<std::unique_ptr<App>, std::string> App::Start(const NodeConfig& config) {
   server.max_in_flight = static_cast<size_t>(config.max_in_flight);
   server.request_timeout_ms = config.request_timeout_ms;
   server.cors_origins = config.cors_origins;
+  server.fixed_headers = {{"ChatChain-Node", config.node_id}};
   app->server_ = std::make_unique<http::Server>(std::move(server), app->api_->Routes());
   app->api_->set_server(app->server_.get());
   if (auto started = app->server_->Start(); !started) return Err(std::move(started.error()));

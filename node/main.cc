@@ -8,7 +8,8 @@
 
 namespace {
 
-// Blocked before the first thread is made, so that every thread inherits it and only sigwait() sees them.
+// Blocked before the first thread is made, so that every thread inherits it and only sigwait() sees
+// them.
 sigset_t BlockStopSignals() {
   sigset_t signals;
   sigemptyset(&signals);
@@ -35,9 +36,10 @@ int main(int argc, char** argv) {
   }
   std::fprintf(stderr, "listening on %s\n", (*app)->address().c_str());
   if (!IsLoopback(config->listen)) {
-    spdlog::warn("{} is not a loopback address and there is no authentication yet: whoever reaches it "
-                 "can read and write everything",
-                 (*app)->address());
+    spdlog::warn(
+        "{} is not a loopback address and there is no authentication yet: whoever reaches it "
+        "can read and write everything",
+        (*app)->address());
   }
   int signal = 0;
   sigwait(&signals, &signal);

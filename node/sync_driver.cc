@@ -21,7 +21,9 @@ constexpr int kDownAfterFailures = 3;
 // A peer whose answer is out for longer is not waited for by readers.
 constexpr auto kUnresponsiveAfter = milliseconds(1000);
 
-void NameThread(const char* name) { pthread_setname_np(pthread_self(), name); }
+void NameThread(const char* name) {
+  pthread_setname_np(pthread_self(), name);
+}
 
 std::vector<EpochKey> Missing(const TokenVector& wanted, const LogState& state) {
   std::vector<EpochKey> missing;
@@ -39,8 +41,8 @@ std::vector<EpochKey> Missing(const TokenVector& wanted, const LogState& state) 
 struct SyncDriver::Peer {
   Peer(std::string its_address, int64_t interval_ms, SteadyTime now)
       : address(std::move(its_address)),
-        client(address, {.max_idle_connections = 2,
-                         .max_response_bytes = limits::kSyncAnswerMaxBytes}),
+        client(address,
+               {.max_idle_connections = 2, .max_response_bytes = limits::kSyncAnswerMaxBytes}),
         schedule(interval_ms, now) {
     status.address = address;
   }
@@ -59,10 +61,10 @@ struct SyncDriver::Peer {
   // Guarded by SyncDriver::mutex_ (an attribute cannot name a member of the enclosing object).
   PullSchedule schedule;
   PeerStatus status;
-  HeadVector heads;          // from its last answer
+  HeadVector heads;  // from its last answer
   std::optional<int64_t> offset_ms;
   bool answered_or_failed = false;
-  bool behind = true;        // rounds still find more than fits into one answer
+  bool behind = true;  // rounds still find more than fits into one answer
   std::optional<SteadyTime> round_began;
   // Readers raise `wanted`; a round serves the number that stood when it began.
   uint64_t wanted = 0;
@@ -83,7 +85,9 @@ SyncDriver::SyncDriver(Options options, SqliteStorage& storage, CopyTracker& cop
   }
 }
 
-SyncDriver::~SyncDriver() { Stop(); }
+SyncDriver::~SyncDriver() {
+  Stop();
+}
 
 void SyncDriver::Start() {
   for (const auto& peer : peers_) {
@@ -120,8 +124,7 @@ std::vector<PeerStatus> SyncDriver::peers() const {
   MutexLock lock(mutex_);
   for (const auto& peer : peers_) {
     PeerStatus status = peer->status;
-    const HeadVector shown =
-        status.id.empty() ? HeadVector{} : copies_.LastSeen(status.id);
+    const HeadVector shown = status.id.empty() ? HeadVector{} : copies_.LastSeen(status.id);
     for (const auto& [key, head] : state->heads) {
       // The later of what its pulls and its answers showed.
       Seq theirs = 0;
@@ -142,11 +145,11 @@ void SyncDriver::RunRounds(Peer& peer) {
     uint64_t serves = 0;
     {
       MutexLock lock(mutex_);
-      // A reader who waits brings the round forward; not to a peer that is down, which is asked as often
-      // as its backoff says.
-      while (!stopping_ && clock_.Steady() < peer.schedule.next() &&
-             (peer.schedule.failures() > 0 ||
-              peer.wanted == std::max(peer.answered, peer.failed))) {
+      // A reader who waits brings the round forward; not to a peer that is down, which is asked as
+      // often as its backoff says.
+      while (
+          !stopping_ && clock_.Steady() < peer.schedule.next() &&
+          (peer.schedule.failures() > 0 || peer.wanted == std::max(peer.answered, peer.failed))) {
         changed_.WaitUntil(mutex_, peer.schedule.next());
       }
       if (stopping_) return;
@@ -197,8 +200,8 @@ void SyncDriver::RunLongPolls(Peer& peer) {
     }
     const SteadyTime begun = clock_.Steady();
     const PullResult result = Pull(peer, /*relay=*/false, kLongPollWait_ms);
-    // A peer that answers at once with nothing does not know how to wait; one that failed is left to the
-    // rounds.
+    // A peer that answers at once with nothing does not know how to wait; one that failed is left
+    // to the rounds.
     const bool waited = clock_.Steady() - begun > milliseconds(kLongPollWait_ms / 2);
     if (!result.ok || (result.records == 0 && !waited)) {
       not_before = clock_.Steady() + milliseconds(options_.interval_ms);
@@ -250,13 +253,14 @@ SyncDriver::PullResult SyncDriver::TryPull(Peer& peer, bool relay, int64_t wait_
   call.content_type = "application/json";
   call.body = EncodeSyncRequest(request);
   const int64_t sent_ms = clock_.WallMs();
-  auto response = peer.client.Send(
-      call, clock_.Steady() + milliseconds(wait_ms + kAnswerTimeout_ms),
-      relay ? &peer.stop_round : &peer.stop_long_poll);
+  auto response =
+      peer.client.Send(call, clock_.Steady() + milliseconds(wait_ms + kAnswerTimeout_ms),
+                       relay ? &peer.stop_round : &peer.stop_long_poll);
   if (!response) return fail(response.error().detail);
   if (response->status == 403) return fail("it belongs to another cluster");
   if (response->status != 200) {
-    return fail("it answered " + std::to_string(response->status) + ": " + response->body.substr(0, 200));
+    return fail("it answered " + std::to_string(response->status) + ": " +
+                response->body.substr(0, 200));
   }
   auto answer = DecodeSyncAnswer(response->body);
   if (!answer) return fail(answer.error());
@@ -274,9 +278,9 @@ SyncDriver::PullResult SyncDriver::TryPull(Peer& peer, bool relay, int64_t wait_
     auto connection = storage_.readers().Take();
     const LogStatePtr state = storage_.State();
     connection->UseState(state);
-    verdict = VerifyAnswer(std::move(*answer),
-                           {*state, options_.cluster, options_.node_id, options_.instance},
-                           *connection);
+    verdict =
+        VerifyAnswer(std::move(*answer),
+                     {*state, options_.cluster, options_.node_id, options_.instance}, *connection);
   } catch (const SqliteError& error) {
     return fail(std::string("reading our own log failed: ") + error.what());
   }
@@ -321,8 +325,8 @@ SyncDriver::PullResult SyncDriver::TryPull(Peer& peer, bool relay, int64_t wait_
   ++peer.status.pulls;
   peer.status.records += result.records;
   peer.status.refused_records += refused;
-  // Of rounds only: a long poll's answer may be older than the round's that came before it, and readers
-  // would take what it lacks for lost.
+  // Of rounds only: a long poll's answer may be older than the round's that came before it, and
+  // readers would take what it lacks for lost.
   if (relay) peer.heads = std::move(heads);
   result.ok = true;
   return result;
@@ -360,7 +364,8 @@ CatchUp::Outcome SyncDriver::Reach(const TokenVector& wanted, SteadyTime deadlin
 
   while (true) {
     MutexLock lock(mutex_);
-    // With the lock held: what arrives from here on is followed by a wake-up that the wait below sees.
+    // With the lock held: what arrives from here on is followed by a wake-up that the wait below
+    // sees.
     missing = Missing(wanted, *storage_.State());
     if (missing.empty()) return outcome;
     const SteadyTime now = clock_.Steady();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The I/O of sync: two threads a peer, one for the periodic rounds (all origins), one for the long poll
-// that brings the peer's own new records at once. What they do with an answer is decided in node/sync;
-// what they write goes through the store's writer. Thread-safe.
+// The I/O of sync: two threads a peer, one for the periodic rounds (all origins), one for the long
+// poll that brings the peer's own new records at once. What they do with an answer is decided in
+// node/sync; what they write goes through the store's writer. Thread-safe.
 #pragma once
 
 #include <atomic>
@@ -30,8 +30,8 @@ struct PeerStatus {
   uint64_t lag = 0;                     // records of ours that it has not shown to have
   uint64_t pulls = 0;
   uint64_t failed_pulls = 0;
-  uint64_t records = 0;                 // taken from it
-  uint64_t refused_records = 0;         // that failed a check
+  uint64_t records = 0;          // taken from it
+  uint64_t refused_records = 0;  // that failed a check
 };
 
 class SyncDriver final : public CatchUp {

@@ -19,9 +19,9 @@ bool EqualNoCase(std::string_view a, std::string_view b) {
 // What a client may see of a node's answer. Connection-level fields are the server's own business.
 bool IsHandedOn(std::string_view name) {
   constexpr std::string_view kPrefix = "ChatChain-";
-  constexpr std::array<std::string_view, 8> kNames = {"Location",    "Link",          "Idempotent-Replayed",
-                                                      "Retry-After", "Cache-Control", "ETag",
-                                                      "Vary",        "Allow"};
+  constexpr std::array<std::string_view, 8> kNames = {
+      "Location", "Link", "Idempotent-Replayed", "Retry-After", "Cache-Control", "ETag",
+      "Vary",     "Allow"};
   if (EqualNoCase(name.substr(0, kPrefix.size()), kPrefix)) return true;
   return std::any_of(kNames.begin(), kNames.end(),
                      [&](std::string_view known) { return EqualNoCase(name, known); });
@@ -33,7 +33,8 @@ Try<bool> StrictConsistency(const http::Request& request) {
   const auto value = http::SingleHeader(request, "ChatChain-Consistency");
   if (!value) return Err(value.error());
   if (!*value) return false;
-  if (**value != "strict") return Err(Invalid("ChatChain-Consistency", "must be strict, or absent"));
+  if (**value != "strict")
+    return Err(Invalid("ChatChain-Consistency", "must be strict, or absent"));
   return true;
 }
 

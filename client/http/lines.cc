@@ -48,8 +48,9 @@ class LinesSource final : public http::BodySource {
       const size_t begin = lines_.size();
       lines_.append(message);
       // A raw line break in JSON is white space between tokens.
-      std::replace_if(lines_.begin() + static_cast<std::ptrdiff_t>(begin), lines_.end(),
-                      [](char c) { return c == '\n' || c == '\r'; }, ' ');
+      std::replace_if(
+          lines_.begin() + static_cast<std::ptrdiff_t>(begin), lines_.end(),
+          [](char c) { return c == '\n' || c == '\r'; }, ' ');
       lines_.push_back('\n');
       return true;
     });

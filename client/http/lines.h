@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// GET /messages as NDJSON: walks the pages by their cursors, through whichever nodes answer, and gives
-// one message a line. Holds one page at a time.
+// GET /messages as NDJSON: walks the pages by their cursors, through whichever nodes answer, and
+// gives one message a line. Holds one page at a time.
 #pragma once
 
 #include <memory>
@@ -14,9 +14,9 @@
 namespace chatchain {
 
 struct LinesRequest {
-  QueryParams params;              // as the client gave them
-  std::optional<size_t> limit;     // lines; none: all
-  http::Headers headers;           // what is handed on to the nodes
+  QueryParams params;           // as the client gave them
+  std::optional<size_t> limit;  // lines; none: all
+  http::Headers headers;        // what is handed on to the nodes
   std::string session;
   int page_timeout_ms = 0;
 };

@@ -39,9 +39,9 @@ http::Response Counted(const RouteContext& context, RouteId route, Handle handle
   const SteadyTime begin = context.clock.Steady();
   http::Response response = handle();
   RouteMetrics& metrics = context.proxy.metrics().routes[static_cast<size_t>(route)];
-  metrics.duration.Observe(std::chrono::duration_cast<std::chrono::microseconds>(
-                               context.clock.Steady() - begin)
-                               .count());
+  metrics.duration.Observe(
+      std::chrono::duration_cast<std::chrono::microseconds>(context.clock.Steady() - begin)
+          .count());
   const auto by_class = static_cast<size_t>(std::clamp(response.status / 100, 1, 5) - 1);
   metrics.by_class[by_class].fetch_add(1, std::memory_order_relaxed);
   return response;
@@ -90,8 +90,7 @@ http::Response List(const RouteContext& context, http::Request& request) {
                       .page_timeout_ms = context.config.request_timeout_ms});
   }
   if (!http::Accepts(request, kJsonType)) {
-    return http::ProblemResponse(
-        http::NotAcceptable("application/json or application/x-ndjson"));
+    return http::ProblemResponse(http::NotAcceptable("application/json or application/x-ndjson"));
   }
   read->expect = Expect::kPage;
   return Forward(context, std::move(*read));
@@ -105,7 +104,8 @@ http::Response Get(const RouteContext& context, http::Request& request) {
   // What is no id names no message, at any node.
   const std::string& id = request.path_params.at("id");
   if (!MessageId::Parse(id)) {
-    return http::ProblemResponse(MakeProblem(404, "", "no message has the id \"" + LogSafe(id) + "\""));
+    return http::ProblemResponse(
+        MakeProblem(404, "", "no message has the id \"" + LogSafe(id) + "\""));
   }
   auto read = ReadFrom(context, request);
   if (!read) return http::ProblemResponse(read.error());
@@ -168,8 +168,8 @@ std::vector<http::Route> StatusRoutes(const Shared& context) {
   return {
       {.method = "GET",
        .pattern = "/healthz",
-       .handler = plain(
-           [](const RouteContext&) { return http::JsonResponse(200, R"({"status":"ok"})"); }),
+       .handler =
+           plain([](const RouteContext&) { return http::JsonResponse(200, R"({"status":"ok"})"); }),
        .never_shed = true},
       {.method = "GET", .pattern = "/readyz", .handler = plain(Ready), .never_shed = true},
       {.method = "GET",
@@ -183,14 +183,13 @@ std::vector<http::Route> StatusRoutes(const Shared& context) {
        .pattern = "/version",
        .handler = plain([](const RouteContext&) {
          return http::JsonResponse(200, R"({"program":"chatchain-client","version":")" +
-                                             std::string(ProjectVersion()) + "\"}");
+                                            std::string(ProjectVersion()) + "\"}");
        })},
       {.method = "GET", .pattern = "/network", .handler = plain(Network)},
       {.method = "GET",
        .pattern = "/",
-       .handler = [context](http::Request&) {
-         return Text("text/html; charset=utf-8", context->page);
-       }},
+       .handler =
+           [context](http::Request&) { return Text("text/html; charset=utf-8", context->page); }},
   };
 }
 

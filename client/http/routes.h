@@ -29,8 +29,8 @@ struct RouteContext {
 
 std::vector<http::Route> ProxyRoutes(const RouteContext& context);
 
-// The chat page: share/chatchain/web/index.html beside the installed program, else from the sources;
-// a line that says what is missing when there is neither.
+// The chat page: share/chatchain/web/index.html beside the installed program, else from the
+// sources; a line that says what is missing when there is neither.
 std::string LoadPage();
 
 }  // namespace chatchain

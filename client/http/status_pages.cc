@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 #include "client/http/status_pages.h"
 
-#include <nlohmann/json.hpp>
 #include <algorithm>
 #include <array>
 #include <cstdio>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <string_view>
 #include <utility>
@@ -27,7 +27,9 @@ std::string JsonText(std::string_view text) {
   return out;
 }
 
-std::string TextOrNull(std::string_view text) { return text.empty() ? "null" : JsonText(text); }
+std::string TextOrNull(std::string_view text) {
+  return text.empty() ? "null" : JsonText(text);
+}
 
 std::string NumberOrNull(std::optional<int64_t> number) {
   return number && *number >= 0 ? std::to_string(*number) : "null";
@@ -55,7 +57,9 @@ void Family(MetricsText* page, std::string_view name, std::string_view type,
   page->Family("chatchain_proxy_" + std::string(name), type, help);
 }
 
-double Value(const Counter& counter) { return static_cast<double>(counter.load()); }
+double Value(const Counter& counter) {
+  return static_cast<double>(counter.load());
+}
 
 void Histogram(MetricsText* page, const Labels& labels, const DurationHistogram& histogram) {
   uint64_t total = 0;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "client/http/write_routes.h"
 
-#include <nlohmann/json.hpp>
 #include <algorithm>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <utility>
 
@@ -27,8 +27,8 @@ struct WriteHead {
 
 Try<WriteHead> ParseHead(const WriteRouteContext& context, http::Request& request) {
   WriteHead head;
-  // A write shows no old state, so the token does not go to the node, where it would keep messages of
-  // different clients out of one batch; it is joined to the answer's.
+  // A write shows no old state, so the token does not go to the node, where it would keep messages
+  // of different clients out of one batch; it is joined to the answer's.
   auto session = SessionText(request);
   if (!session) return Err(std::move(session.error()));
   if (*session) {
@@ -69,8 +69,7 @@ Try<Stamp> TakeStamp(const WriteRouteContext& context, std::string_view name,
 // The item as it goes to every node, on every try. `key` empty: one is made.
 Try<std::string> MakeItem(const WriteRouteContext& context, Message message, std::string key,
                           Stamp stamp) {
-  message.key =
-      key.empty() ? MakeUuidV7(context.hlc.NowMs(), context.random) : std::move(key);
+  message.key = key.empty() ? MakeUuidV7(context.hlc.NowMs(), context.random) : std::move(key);
   auto valid = Validate(std::move(message));
   if (!valid) return Err(InvalidMessage(std::move(valid.error())));
   std::string item = "{";
@@ -149,8 +148,7 @@ Try<Json> BatchMessages(const std::string& body) {
   }
   const auto messages = json->find("messages");
   if (messages == json->end()) return Err(Invalid("messages", "is required"));
-  if (!messages->is_array() || messages->empty() ||
-      messages->size() > limits::kBatchMaxMessages) {
+  if (!messages->is_array() || messages->empty() || messages->size() > limits::kBatchMaxMessages) {
     return Err(Invalid("messages", "must be a list of 1 to 1000 messages"));
   }
   return std::move(*messages);

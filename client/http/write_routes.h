@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// POST /messages and POST /messages/batch at the proxy: bad input is answered here, by the same functions
-// as at a node; key and stamp are made once; then one call.
-// The request's deadline is lowered to what ChatChain-Deadline-Ms leaves.
+// POST /messages and POST /messages/batch at the proxy: bad input is answered here, by the same
+// functions as at a node; key and stamp are made once; then one call. The request's deadline is
+// lowered to what ChatChain-Deadline-Ms leaves.
 #pragma once
 
 #include "client/proxy/proxy.h"

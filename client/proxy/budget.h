@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Token buckets that bound extra work: hedges are a share of the reads, repeated tries a share of the
-// requests plus some a second. Pure: time is passed in. Not thread-safe.
+// Token buckets that bound extra work: hedges are a share of the reads, repeated tries a share of
+// the requests plus some a second. Pure: time is passed in. Not thread-safe.
 #pragma once
 
 #include <algorithm>

@@ -23,8 +23,8 @@ constexpr std::array<std::pair<NodeState, std::string_view>, 6> kStateNames = {{
 // The smaller, the earlier.
 int TierOf(const NodeView& view, bool for_write) {
   enum { kReady, kCatchingUp, kReadOnly, kDoubtful, kHalfOpen, kOpen, kCannot };
-  // What a node said of itself may be a second old, so even one that could not write is asked before
-  // the request is given up.
+  // What a node said of itself may be a second old, so even one that could not write is asked
+  // before the request is given up.
   if (for_write && view.state == NodeState::kReadOnly) return kCannot;
   if (view.breaker == Breaker::State::kOpen) return kOpen;
   if (view.breaker == Breaker::State::kHalfOpen) return kHalfOpen;
@@ -73,9 +73,9 @@ Choice Choose(const std::vector<NodeView>& nodes, bool for_write, uint64_t rotat
 
   struct Key {
     int tier;
-    bool unknown;    // not probed yet
-    bool behind;     // does not satisfy the session
-    bool slow;       // clearly slower than the fastest; below that, load decides
+    bool unknown;  // not probed yet
+    bool behind;   // does not satisfy the session
+    bool slow;     // clearly slower than the fastest; below that, load decides
     int in_flight;
     size_t turn;
     int index;

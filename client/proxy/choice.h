@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Which nodes a request goes to, in which order. Every node is in the list: standing only orders it, so
-// no request fails while a node lives. Pure.
+// Which nodes a request goes to, in which order. Every node is in the list: standing only orders
+// it, so no request fails while a node lives. Pure.
 #pragma once
 
 #include <cstdint>
@@ -12,12 +12,12 @@
 namespace chatchain {
 
 enum class NodeState {
-  kUnknown,     // not probed yet
+  kUnknown,  // not probed yet
   kReady,
   kCatchingUp,
   kReadOnly,
   kDraining,
-  kDown,        // the last probe failed
+  kDown,  // the last probe failed
 };
 // "unknown", "ready", "catching_up", "read_only", "draining", "down".
 std::string_view NodeStateName(NodeState state);
@@ -34,14 +34,14 @@ struct NodeView {
   int in_flight = 0;
 };
 
-// True for a node that counts as a full member: it is asked before the others, and an answer that is
-// not final waits for it.
+// True for a node that counts as a full member: it is asked before the others, and an answer that
+// is not final waits for it.
 bool IsReady(const NodeView& view);
 
 struct Choice {
   std::vector<int> order;  // indices of all nodes, best first
-  // Where each tier ends in `order`; the last is order.size(). Nodes of a tier are equals. The first
-  // tier is never empty: with no ready node, the best that there are take their place.
+  // Where each tier ends in `order`; the last is order.size(). Nodes of a tier are equals. The
+  // first tier is never empty: with no ready node, the best that there are take their place.
   std::vector<size_t> tier_ends;
 
   size_t first_tier() const { return tier_ends.empty() ? 0 : tier_ends.front(); }

@@ -11,8 +11,8 @@
 namespace chatchain {
 
 struct Convergence {
-  // One entry a node: records that some other node has shown and this one has not; -1 where nothing is
-  // known of a node.
+  // One entry a node: records that some other node has shown and this one has not; -1 where nothing
+  // is known of a node.
   std::vector<int64_t> lag;
   // All nodes that are known hold the same heads; false when none is known.
   bool converged = false;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 // Watches reads that wait for their node and sends a second try when the first is slow: after its
-// p95, at most once a read, within the budget. Nodes that are mute (hung) are left without asking the
-// budget, under every strategy: that is moving on, not hedging.
+// p95, at most once a read, within the budget. Nodes that are mute (hung) are left without asking
+// the budget, under every strategy: that is moving on, not hedging.
 //
-// One thread, named "hedger", looks every 5 ms while reads are under way; a read that is answered fast
-// costs an entry in a list and no wake-up. Thread-safe.
+// One thread, named "hedger", looks every 5 ms while reads are under way; a read that is answered
+// fast costs an entry in a list and no wake-up. Thread-safe.
 #pragma once
 
 #include <memory>
@@ -39,8 +39,8 @@ class Hedger {
     Hedger& hedger_;
     const std::shared_ptr<ReadRace> race_;
     const SteadyTime due_;
-    size_t slot_ = 0;            // guarded by hedger_.mutex_
-    bool considered_;            // guarded by hedger_.mutex_: the budget was asked, or must not be
+    size_t slot_ = 0;  // guarded by hedger_.mutex_
+    bool considered_;  // guarded by hedger_.mutex_: the budget was asked, or must not be
   };
 
  private:

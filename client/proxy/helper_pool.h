@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Threads for tries beside the one on the handler's own thread: hedges, and reads by fan-out. They are
-// started when needed and kept; both their number and their queue are bounded. Thread-safe.
+// Threads for tries beside the one on the handler's own thread: hedges, and reads by fan-out. They
+// are started when needed and kept; both their number and their queue are bounded. Thread-safe.
 #pragma once
 
 #include <deque>

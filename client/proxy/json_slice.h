@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Takes nodes' JSON answers apart without building a tree: values are slices of the text, handed on to
-// the client as they are. It checks brackets and strings, not every rule of JSON, because what comes
-// from a node was made by a writer of ours; anything that does not fit is "not such a text". Pure.
+// Takes nodes' JSON answers apart without building a tree: values are slices of the text, handed on
+// to the client as they are. It checks brackets and strings, not every rule of JSON, because what
+// comes from a node was made by a writer of ours; anything that does not fit is "not such a text".
+// Pure.
 #pragma once
 
 #include <optional>
@@ -14,8 +15,8 @@ size_t SkipJsonSpace(std::string_view text, size_t pos);
 // The position after the value that begins at `pos`; npos when there is none.
 size_t SkipJsonValue(std::string_view text, size_t pos);
 
-// Calls visit(element) for each element of `array`, until it returns false. False when `array` is not
-// an array (nothing but white space may follow it) or the visitor said so.
+// Calls visit(element) for each element of `array`, until it returns false. False when `array` is
+// not an array (nothing but white space may follow it) or the visitor said so.
 template <typename Visit>
 bool VisitJsonElements(std::string_view array, Visit visit) {
   size_t pos = SkipJsonSpace(array, 0);
@@ -33,7 +34,8 @@ bool VisitJsonElements(std::string_view array, Visit visit) {
   }
 }
 
-// Calls visit(name, value) for each member of `object`; `name` without its quotes, escapes as they are.
+// Calls visit(name, value) for each member of `object`; `name` without its quotes, escapes as they
+// are.
 template <typename Visit>
 bool VisitJsonMembers(std::string_view object, Visit visit) {
   size_t pos = SkipJsonSpace(object, 0);

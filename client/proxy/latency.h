@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// How long a node took of late: a histogram over the last 10 to 20 seconds, in 217 buckets of at most
-// 12.5 % width. Pure: time is passed in. Not thread-safe.
+// How long a node took of late: a histogram over the last 10 to 20 seconds, in 217 buckets of at
+// most 12.5 % width. Pure: time is passed in. Not thread-safe.
 #pragma once
 
 #include <array>
@@ -37,8 +37,8 @@ class LatencyWindow {
   SteadyTime current_since_{};
 };
 
-// The delay before a second node is asked: the first one's p95, within bounds; `max_ms` while nothing
-// is known of it.
+// The delay before a second node is asked: the first one's p95, within bounds; `max_ms` while
+// nothing is known of it.
 int64_t HedgeDelayMs(std::optional<int64_t> p95_us, int64_t min_ms, int64_t max_ms);
 
 }  // namespace chatchain

@@ -12,12 +12,12 @@ namespace chatchain {
 
 using Counter = std::atomic<uint64_t>;
 
-// A Prometheus histogram of durations. Each bucket counts its own range; rendering adds them up, so that
-// what is shown is monotonic even while it is being counted.
+// A Prometheus histogram of durations. Each bucket counts its own range; rendering adds them up, so
+// that what is shown is monotonic even while it is being counted.
 class DurationHistogram {
  public:
   static constexpr std::array<int64_t, 14> kBoundsUs = {
-      500,    1'000,   2'000,   5'000,     10'000,    20'000,    50'000,
+      500,     1'000,   2'000,   5'000,     10'000,    20'000,    50'000,
       100'000, 200'000, 500'000, 1'000'000, 2'000'000, 5'000'000, 10'000'000};
 
   void Observe(int64_t us) {
@@ -65,7 +65,7 @@ struct ProxyMetrics {
   Counter hedges_refused{0};  // not asked: over the budget
   Counter rounds{0};          // all nodes failed, and all were asked again
   Counter rounds_refused{0};
-  Counter unanswered{0};      // requests that no node could take
+  Counter unanswered{0};  // requests that no node could take
 };
 
 }  // namespace chatchain

@@ -10,8 +10,8 @@ namespace chatchain {
 
 namespace {
 
-// A node that owes an answer and has given none for this long is asked after the others. Longer than a
-// node may rightly wait for a session token (500 ms).
+// A node that owes an answer and has given none for this long is asked after the others. Longer
+// than a node may rightly wait for a session token (500 ms).
 constexpr auto kMuteAfter = std::chrono::milliseconds(750);
 constexpr auto kLeastPatience = std::chrono::milliseconds(250);
 // Reads older than this say less of a node than its last probe.
@@ -31,7 +31,8 @@ std::string ProblemText(const http::ClientResponse& response) {
   std::string text = std::to_string(response.status);
   const auto detail = JsonMember(response.body, "detail");
   if (detail) {
-    if (const auto plain = PlainJsonString(*detail)) text += " " + std::string(plain->substr(0, 200));
+    if (const auto plain = PlainJsonString(*detail))
+      text += " " + std::string(plain->substr(0, 200));
   }
   return text;
 }
@@ -49,8 +50,8 @@ NodeLink::NodeLink(int index, std::string address, const NodeLinkOptions& option
       options_(options),
       clock_(clock),
       random_(random),
-      client_(std::move(address), {.connect_timeout_ms = options.connect_timeout_ms,
-                                   .max_idle_connections = 128}),
+      client_(std::move(address),
+              {.connect_timeout_ms = options.connect_timeout_ms, .max_idle_connections = 128}),
       breaker_(options.breaker),
       hedge_delay_ms_(options.hedge_max_ms) {}
 
@@ -127,8 +128,8 @@ NodeAnswer NodeLink::Ask(const http::ClientRequest& request, Expect expect, Stea
 
 void NodeLink::Record(const NodeAnswer& answer, bool get, int64_t took_us, SteadyTime now) {
   const bool fault = answer.verdict.node_fault;
-  Counter& outcome = answer.cancelled ? metrics_.cancelled
-                     : fault          ? metrics_.faults
+  Counter& outcome = answer.cancelled                                 ? metrics_.cancelled
+                     : fault                                          ? metrics_.faults
                      : answer.verdict.finality == Finality::kFinal    ? metrics_.final_answers
                      : answer.verdict.finality == Finality::kNotFinal ? metrics_.not_final
                                                                       : metrics_.refused;

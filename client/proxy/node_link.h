@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// One node as the proxy knows it: its connections, its breaker, how fast it is, what it last said of
-// itself. All exchanges with the node go through Ask(), which judges the outcome and keeps the books.
+// One node as the proxy knows it: its connections, its breaker, how fast it is, what it last said
+// of itself. All exchanges with the node go through Ask(), which judges the outcome and keeps the
+// books.
 //
 // Thread-safe. Ask() blocks; no lock is held while it does.
 #pragma once
@@ -26,7 +27,7 @@ namespace chatchain {
 struct NodeAnswer {
   Verdict verdict;
   http::ClientResponse response;  // empty without an answer
-  std::string error;  // when kFailed: the node's address and the reason, for the client
+  std::string error;              // when kFailed: the node's address and the reason, for the client
   bool cancelled = false;
 };
 
@@ -65,8 +66,9 @@ class NodeLink {
   NodeLink(int index, std::string address, const NodeLinkOptions& options, const Clock& clock,
            Random& random);
 
-  // One try. `deadline` bounds it; `patient` is for requests that may rightly wait long at the node and
-  // say nothing of its health meanwhile. A cancelled try counts as one that took at least that long.
+  // One try. `deadline` bounds it; `patient` is for requests that may rightly wait long at the node
+  // and say nothing of its health meanwhile. A cancelled try counts as one that took at least that
+  // long.
   NodeAnswer Ask(const http::ClientRequest& request, Expect expect, SteadyTime deadline,
                  http::Cancellation* cancellation, bool patient = false);
   // An answer that looked well was not what the request asks for.
@@ -106,16 +108,16 @@ class NodeLink {
 
   mutable Mutex mutex_;
   Breaker breaker_ GUARDED_BY(mutex_);
-  LatencyWindow window_ GUARDED_BY(mutex_);        // of everything that clients asked
-  LatencyWindow read_window_ GUARDED_BY(mutex_);   // of reads: what hedging goes by
-  double expected_us_ GUARDED_BY(mutex_) = 0;      // moving average of reads
+  LatencyWindow window_ GUARDED_BY(mutex_);       // of everything that clients asked
+  LatencyWindow read_window_ GUARDED_BY(mutex_);  // of reads: what hedging goes by
+  double expected_us_ GUARDED_BY(mutex_) = 0;     // moving average of reads
   SteadyTime last_read_ GUARDED_BY(mutex_){};
-  int64_t hedge_delay_ms_ GUARDED_BY(mutex_);      // computed every 100 ms at most
+  int64_t hedge_delay_ms_ GUARDED_BY(mutex_);  // computed every 100 ms at most
   SteadyTime hedge_delay_at_ GUARDED_BY(mutex_){};
   // Requests and probes apart: a node may answer the one and hang on the other.
-  int owed_ GUARDED_BY(mutex_) = 0;                // requests that should be answered promptly
-  SteadyTime last_sign_ GUARDED_BY(mutex_){};      // the last answer to one; or when it began to owe
-  bool left_mute_ GUARDED_BY(mutex_) = false;      // given up on while mute, and no sign since
+  int owed_ GUARDED_BY(mutex_) = 0;            // requests that should be answered promptly
+  SteadyTime last_sign_ GUARDED_BY(mutex_){};  // the last answer to one; or when it began to owe
+  bool left_mute_ GUARDED_BY(mutex_) = false;  // given up on while mute, and no sign since
   std::optional<SteadyTime> probe_sent_ GUARDED_BY(mutex_);  // while one is under way
   ProbeResult probe_ GUARDED_BY(mutex_);
   std::string id_ GUARDED_BY(mutex_);

@@ -11,8 +11,12 @@ using std::chrono::milliseconds;
 
 constexpr int64_t kLeastTry_ms = 300;
 
-PaceStep Ask(size_t until) { return {.kind = PaceStep::Kind::kAsk, .ask_until = until}; }
-PaceStep Wait(SteadyTime until) { return {.kind = PaceStep::Kind::kWait, .wait_until = until}; }
+PaceStep Ask(size_t until) {
+  return {.kind = PaceStep::Kind::kAsk, .ask_until = until};
+}
+PaceStep Wait(SteadyTime until) {
+  return {.kind = PaceStep::Kind::kWait, .wait_until = until};
+}
 
 }  // namespace
 

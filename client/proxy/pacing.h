@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// When a write asks which nodes: one decision at a time, from what has happened so far. The driver asks,
-// waits and comes back; it owns the clock, the nodes and the budgets. Pure.
+// When a write asks which nodes: one decision at a time, from what has happened so far. The driver
+// asks, waits and comes back; it owns the clock, the nodes and the budgets. Pure.
 #pragma once
 
 #include <cstddef>
@@ -12,24 +12,24 @@
 
 namespace chatchain {
 
-// The bound of one try when nodes are asked one after another: an even share, but never so short that
-// a busy disk looks dead.
+// The bound of one try when nodes are asked one after another: an even share, but never so short
+// that a busy disk looks dead.
 int64_t TryTimeoutMs(int64_t total_ms, size_t nodes);
 
-// The bound of a try when `equals` more nodes as good as this one, and `lesser` doubtful ones, could be
-// asked after it: an even share among equals, and the least for each doubtful one. With none left it is
-// all that remains.
+// The bound of a try when `equals` more nodes as good as this one, and `lesser` doubtful ones,
+// could be asked after it: an even share among equals, and the least for each doubtful one. With
+// none left it is all that remains.
 int64_t TryShareMs(int64_t left_ms, size_t equals, size_t lesser);
 
-// The pause after round number `round` (from 0) in which every node failed; none: give up. A node that
-// was starting while another was dying may take the request now.
+// The pause after round number `round` (from 0) in which every node failed; none: give up. A node
+// that was starting while another was dying may take the request now.
 std::optional<std::chrono::milliseconds> RoundBackoff(int round);
 
 struct PaceState {
   Strategy strategy = Strategy::kFanout;
   size_t nodes = 0;
-  size_t first_tier = 0;   // the nodes that an answer that is not final waits for
-  size_t tier_end = 0;     // of the next node to be asked
+  size_t first_tier = 0;  // the nodes that an answer that is not final waits for
+  size_t tier_end = 0;    // of the next node to be asked
   size_t asked = 0;
   size_t outstanding = 0;  // asked, and neither answered nor failed
   bool done = false;       // a final answer is here
@@ -38,8 +38,8 @@ struct PaceState {
   SteadyTime last_ask{};
   SteadyTime deadline{};
   int64_t hedge_delay_ms = 0;
-  int64_t stall_ms = 0;    // fan-out: silence after which the lesser nodes are asked too
-  int64_t try_ms = 0;      // TryTimeoutMs
+  int64_t stall_ms = 0;  // fan-out: silence after which the lesser nodes are asked too
+  int64_t try_ms = 0;    // TryTimeoutMs
 };
 
 struct PaceStep {

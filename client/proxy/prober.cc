@@ -61,8 +61,8 @@ Result<http::ClientResponse, http::TransportError> Prober::Get(const std::string
     if (stopping_) return Err(http::TransportError{.kind = http::TransportError::Kind::kCancelled});
     in_flight_ = cancellation;
   }
-  auto result = link_.Probe(
-      target, clock_.Steady() + std::chrono::milliseconds(kProbeTimeout_ms), cancellation.get());
+  auto result = link_.Probe(target, clock_.Steady() + std::chrono::milliseconds(kProbeTimeout_ms),
+                            cancellation.get());
   MutexLock lock(mutex_);
   in_flight_ = nullptr;
   return result;

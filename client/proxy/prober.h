@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Asks one node how it is: GET /readyz each interval (state, heads), GET /nodes now and then (id, number
-// of messages). One thread a node, so that a hung one delays no other's probe. Thread-safe.
+// Asks one node how it is: GET /readyz each interval (state, heads), GET /nodes now and then (id,
+// number of messages). One thread a node, so that a hung one delays no other's probe. Thread-safe.
 #pragma once
 
 #include <memory>

@@ -19,16 +19,16 @@ constexpr double kRetryBurst = 100;
 Proxy::Proxy(const ClientConfig& config, const Clock& clock, Random& random)
     : clock_(clock),
       tokens_(config.cluster_name),
-      budgets_{.hedges = {config.hedge_percent / 100.0, config.hedge_percent > 0 ? kHedgeBurst : 0, 0},
-               .retries = {config.retry_percent / 100.0, kRetryBurst,
-                           static_cast<double>(config.retry_per_second)}} {
-  const NodeLinkOptions link_options{
-      .breaker = {.failures_to_open = config.breaker_failures,
-                  .open_ms = config.breaker_open_ms,
-                  .max_open_ms = config.breaker_max_ms},
-      .connect_timeout_ms = config.connect_timeout_ms,
-      .hedge_min_ms = config.hedge_min_ms,
-      .hedge_max_ms = config.hedge_max_ms};
+      budgets_{
+          .hedges = {config.hedge_percent / 100.0, config.hedge_percent > 0 ? kHedgeBurst : 0, 0},
+          .retries = {config.retry_percent / 100.0, kRetryBurst,
+                      static_cast<double>(config.retry_per_second)}} {
+  const NodeLinkOptions link_options{.breaker = {.failures_to_open = config.breaker_failures,
+                                                 .open_ms = config.breaker_open_ms,
+                                                 .max_open_ms = config.breaker_max_ms},
+                                     .connect_timeout_ms = config.connect_timeout_ms,
+                                     .hedge_min_ms = config.hedge_min_ms,
+                                     .hedge_max_ms = config.hedge_max_ms};
   std::vector<NodeLink*> links;
   for (const std::string& address : config.nodes) {
     nodes_.push_back(std::make_unique<NodeLink>(static_cast<int>(nodes_.size()), address,

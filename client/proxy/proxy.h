@@ -2,8 +2,8 @@
 // The proxy without HTTP on the client's side: the nodes and what reads from and writes to them. It
 // holds no durable state; any number of proxies may run.
 //
-// Threads: the caller's for each request; per node two senders of writes and one prober; one hedger; and
-// helpers for second tries. Thread-safe.
+// Threads: the caller's for each request; per node two senders of writes and one prober; one
+// hedger; and helpers for second tries. Thread-safe.
 #pragma once
 
 #include <memory>

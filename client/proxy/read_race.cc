@@ -83,9 +83,9 @@ void ReadRace::Run(int node) {
     const int64_t left_ms =
         std::chrono::duration_cast<std::chrono::milliseconds>(deadline - now).count();
     const size_t tier_end = std::max(choice_.first_tier(), taken_);
-    deadline = std::min(deadline, now + std::chrono::milliseconds(TryShareMs(
-                                            left_ms, tier_end - taken_,
-                                            choice_.order.size() - tier_end)));
+    deadline =
+        std::min(deadline, now + std::chrono::milliseconds(TryShareMs(
+                                     left_ms, tier_end - taken_, choice_.order.size() - tier_end)));
     skip = over_;
     if (!skip) tries_.push_back({node, cancellation});
   }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// One read on its way to one or several nodes. The handler's thread makes the first try itself; a hedge
-// or a fan-out runs the others on helper threads. The first final answer ends the race and cancels the
-// tries that still run.
+// One read on its way to one or several nodes. The handler's thread makes the first try itself; a
+// hedge or a fan-out runs the others on helper threads. The first final answer ends the race and
+// cancels the tries that still run.
 //
 // Thread-safe; shared by the threads that run its tries.
 #pragma once
@@ -18,18 +18,18 @@
 namespace chatchain {
 
 struct ReadRequest {
-  std::string target;      // path and query, encoded
-  http::Headers headers;   // what is handed on to the node
-  std::string session;     // the client's token, if any
+  std::string target;     // path and query, encoded
+  http::Headers headers;  // what is handed on to the node
+  std::string session;    // the client's token, if any
   Expect expect = Expect::kObject;
   SteadyTime deadline{};
 };
 
 struct ReadResult {
-  bool answered = false;          // `response` is the client's answer
+  bool answered = false;  // `response` is the client's answer
   http::ClientResponse response;
-  int node = -1;                  // the index of the node that gave it
-  int attempts = 0;               // nodes asked
+  int node = -1;                      // the index of the node that gave it
+  int attempts = 0;                   // nodes asked
   std::vector<std::string> failures;  // what each node said, or why it said nothing
 };
 
@@ -39,15 +39,16 @@ class ReadRace {
   ReadRace(std::shared_ptr<const ReadRequest> request, std::vector<NodeLink*> nodes, Choice choice,
            const Clock& clock);
 
-  // The next node that may be asked: -1 when the race is over, when all were asked, or when an answer
-  // is here and every node of the first tier was asked. Whoever takes one must call Run().
+  // The next node that may be asked: -1 when the race is over, when all were asked, or when an
+  // answer is here and every node of the first tier was asked. Whoever takes one must call Run().
   int TakeNext();
   // Asks that node, on the calling thread.
   void Run(int node);
   // The next node of the first tier, for reads by fan-out; -1: none left.
   int TakeFanout();
-  // For the hedger. With `mute` (every node that was asked hangs) the next node may be asked whoever it
-  // is and however often: that is moving on. Without, once, and only one of the first tier.
+  // For the hedger. With `mute` (every node that was asked hangs) the next node may be asked
+  // whoever it is and however often: that is moving on. Without, once, and only one of the first
+  // tier.
   bool CanHedge(bool mute) const;
   int TakeHedge(bool mute);  // -1: it may not
   // Takes back TakeNext() or TakeHedge(): nobody could run it. The node counts as not asked.
@@ -80,7 +81,7 @@ class ReadRace {
   CondVar changed_;
   Choice choice_ GUARDED_BY(mutex_);
   size_t taken_ GUARDED_BY(mutex_) = 0;
-  size_t pending_ GUARDED_BY(mutex_) = 0;  // taken, and not finished
+  size_t pending_ GUARDED_BY(mutex_) = 0;      // taken, and not finished
   std::vector<Try> tries_ GUARDED_BY(mutex_);  // that run
   bool hedged_ GUARDED_BY(mutex_) = false;
   bool over_ GUARDED_BY(mutex_) = false;

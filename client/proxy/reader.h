@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Reads: chooses nodes, runs the race by the configured strategy, and asks again while every node
-// fails and the budget allows. Thread-safe; Read() blocks its caller, which makes the first try itself.
+// fails and the budget allows. Thread-safe; Read() blocks its caller, which makes the first try
+// itself.
 #pragma once
 
 #include <memory>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Which node gave which session token of late. A client that hands its last token back is best served
-// by the node that issued it: that one holds all of it by construction, and nothing needs decoding.
-// Only a hint: a wrong one costs a wait at the node, never a wrong answer.
+// Which node gave which session token of late. A client that hands its last token back is best
+// served by the node that issued it: that one holds all of it by construction, and nothing needs
+// decoding. Only a hint: a wrong one costs a wait at the node, never a wrong answer.
 //
 // Thread-safe and lock-free; fixed size.
 #pragma once

@@ -12,8 +12,8 @@ namespace chatchain {
 
 inline constexpr std::string_view kKeyReusedType = "urn:chatchain:problem:key-reused";
 
-// The value of ChatChain-Deadline-Ms: what remains, less the way back, so that a node which waits to the
-// end (for copies, for a session token) still answers in time.
+// The value of ChatChain-Deadline-Ms: what remains, less the way back, so that a node which waits
+// to the end (for copies, for a session token) still answers in time.
 inline std::string DeadlineMs(SteadyTime deadline, SteadyTime now) {
   const int64_t left_ms =
       std::chrono::duration_cast<std::chrono::milliseconds>(deadline - now).count();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// THE success rule of the proxy, as one function: what an outcome at one node means for the client's
-// request and for the node's standing. Pure.
+// THE success rule of the proxy, as one function: what an outcome at one node means for the
+// client's request and for the node's standing. Pure.
 #pragma once
 
 #include <string_view>
@@ -29,7 +29,7 @@ struct AnswerFacts {
   bool genuine = true;      // names its node, and has the form that the route promises
   bool key_reused = false;  // a problem of type key-reused
   bool empty_page = false;
-  bool stale = false;       // ChatChain-Stale
+  bool stale = false;  // ChatChain-Stale
 };
 
 Verdict Judge(const AnswerFacts& facts);

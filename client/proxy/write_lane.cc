@@ -146,9 +146,8 @@ void WriteLane::Distribute(const Batch& batch, const NodeAnswer& answer) {
   const auto token = answer.response.headers.Get("ChatChain-Session").value_or("");
   if (answer.response.status != 200) {
     // The node refused the request as a whole: that is its answer to each item.
-    const ItemReport refusal{.status = answer.response.status,
-                             .body = answer.response.body,
-                             .verdict = answer.verdict};
+    const ItemReport refusal{
+        .status = answer.response.status, .body = answer.response.body, .verdict = answer.verdict};
     for (const auto& op : batch) {
       op->ReportItems(link_.index(), node_id, token, std::vector<ItemReport>(op->count(), refusal));
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The way of writes to one node: a bounded queue and two sender threads. Natural batching: what queued
-// up while the last requests were in flight travels as one POST /messages/batch. No timer, so a lone
-// message leaves at once.
+// The way of writes to one node: a bounded queue and two sender threads. Natural batching: what
+// queued up while the last requests were in flight travels as one POST /messages/batch. No timer,
+// so a lone message leaves at once.
 //
 // A slow or hung node delays nobody: its queue fills, what other nodes have answered meanwhile is
 // dropped unsent (sync brings it there), and once the queue is full the node is passed over.

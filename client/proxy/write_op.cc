@@ -48,9 +48,10 @@ std::vector<WriteOp::Lack> WriteOp::LackingCopies() const {
   std::vector<Lack> lacking;
   for (size_t i = 0; i < outcome_.items.size(); ++i) {
     const ItemOutcome& item = outcome_.items[i];
-    const bool stored = item.verdict.finality == Finality::kFinal && item.status >= 200 &&
-                        item.status < 300;
-    if (stored && static_cast<int>(item.holders.size()) < copies_) lacking.push_back({i, item.node});
+    const bool stored =
+        item.verdict.finality == Finality::kFinal && item.status >= 200 && item.status < 300;
+    if (stored && static_cast<int>(item.holders.size()) < copies_)
+      lacking.push_back({i, item.node});
   }
   return lacking;
 }
@@ -84,8 +85,8 @@ void WriteOp::TakeItem(ItemOutcome* into, const ItemReport& report, int node,
   if (into->status != 0) {
     const bool have_final = into->verdict.finality == Finality::kFinal;
     // The first final answer stays, but a success beats a refusal: the message is stored then.
-    const bool better = have_final ? success && into->status >= 300
-                                   : final || verdict.rank > into->verdict.rank;
+    const bool better =
+        have_final ? success && into->status >= 300 : final || verdict.rank > into->verdict.rank;
     if (!better) return;
   }
   into->status = report.status;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // One write on its way to several nodes: what was sent, and the best answer so far for each of its
-// items. The driver (Proxy) waits on it; the nodes' lanes report to it. An item is final by the success
-// rule on its own, so what one node refuses another may take.
+// items. The driver (Proxy) waits on it; the nodes' lanes report to it. An item is final by the
+// success rule on its own, so what one node refuses another may take.
 //
 // Thread-safe.
 #pragma once
@@ -30,8 +30,9 @@ struct ItemOutcome {
   int status = 0;  // 0: nothing from any node
   std::string body;
   Verdict verdict;
-  int node = -1;                      // the index of the node that gave it
-  std::vector<std::string> holders;   // ids of the nodes that have it durably (counted for Acks only)
+  int node = -1;  // the index of the node that gave it
+  std::vector<std::string>
+      holders;  // ids of the nodes that have it durably (counted for Acks only)
   std::vector<std::string> refusals;  // what nodes said that could not take this item
 };
 
@@ -49,8 +50,8 @@ struct WriteOutcome {
 
 class WriteOp {
  public:
-  // `items_json`: `count` items of POST /messages/batch, joined with commas. `copies`: nodes that must
-  // hold each item before it is done; 1 unless the client asked for more.
+  // `items_json`: `count` items of POST /messages/batch, joined with commas. `copies`: nodes that
+  // must hold each item before it is done; 1 unless the client asked for more.
   WriteOp(std::string items_json, size_t count, int copies, SteadyTime deadline);
 
   const std::string& items_json() const { return items_json_; }
@@ -84,7 +85,8 @@ class WriteOp {
                    const std::vector<ItemReport>& items);
   void ReportFailure(std::string why);
 
-  // Called (once, by a lane, without a lock held) when the op becomes done: ends a blocking call of the driver.
+  // Called (once, by a lane, without a lock held) when the op becomes done: ends a blocking call of
+  // the driver.
   void set_on_done(std::function<void()> on_done);
 
  private:

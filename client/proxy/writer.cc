@@ -49,8 +49,8 @@ WriteResult Writer::Write(WriteRequest request) {
   WriteResult result;
   result.items.reserve(request.items.size());
   result.copies.assign(request.items.size(), 0);
-  // One request to a node holds at most so much; a larger batch goes in parts, one after another, so
-  // that its items are still judged in order.
+  // One request to a node holds at most so much; a larger batch goes in parts, one after another,
+  // so that its items are still judged in order.
   size_t begin = 0;
   while (begin < request.items.size()) {
     size_t end = begin + 1;
@@ -71,8 +71,8 @@ void Writer::WriteChunk(const WriteRequest& request, size_t begin, size_t end,
     if (i > begin) joined.push_back(',');
     joined.append(request.items[i]);
   }
-  const auto op = std::make_shared<WriteOp>(std::move(joined), end - begin, request.copies,
-                                            request.deadline);
+  const auto op =
+      std::make_shared<WriteOp>(std::move(joined), end - begin, request.copies, request.deadline);
   const SteadyTime started = clock_.Steady();
   for (int round = 0;; ++round) {
     result->busy = RunRound(op, request, started, result);

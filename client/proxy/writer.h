@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Writes: hands the items to the lanes of the chosen nodes and waits for the first durable success of
-// each. Copies (ChatChain-Acks) are counted two ways: nodes that took the item from here, and, where
-// those are too few, what one of them learns from its peers' pulls.
+// Writes: hands the items to the lanes of the chosen nodes and waits for the first durable success
+// of each. Copies (ChatChain-Acks) are counted two ways: nodes that took the item from here, and,
+// where those are too few, what one of them learns from its peers' pulls.
 //
 // Thread-safe; Write() blocks its caller.
 #pragma once
@@ -19,8 +19,8 @@ namespace chatchain {
 struct WriteRequest {
   // Items of POST /messages/batch, each with its key and stamp: the same on every try.
   std::vector<std::string> items;
-  int copies = 1;       // nodes that must hold each item
-  std::string acks;     // ChatChain-Acks as the client sent it; empty: not asked
+  int copies = 1;    // nodes that must hold each item
+  std::string acks;  // ChatChain-Acks as the client sent it; empty: not asked
   SteadyTime deadline{};
 };
 
@@ -41,14 +41,16 @@ class Writer {
   // REQUIRES: at least one item.
   WriteResult Write(WriteRequest request);
 
-  size_t queued_messages(int node) const { return lanes_[static_cast<size_t>(node)]->queued_messages(); }
+  size_t queued_messages(int node) const {
+    return lanes_[static_cast<size_t>(node)]->queued_messages();
+  }
 
  private:
   void WriteChunk(const WriteRequest& request, size_t begin, size_t end, WriteResult* result);
   Choice ChooseNow();
   // One pass over the nodes; true when nobody's queue had room.
-  bool RunRound(const std::shared_ptr<WriteOp>& op, const WriteRequest& request,
-                SteadyTime started, WriteResult* result);
+  bool RunRound(const std::shared_ptr<WriteOp>& op, const WriteRequest& request, SteadyTime started,
+                WriteResult* result);
   // Waits at a node that holds the items until it knows of enough copies.
   void AwaitCopies(const std::shared_ptr<WriteOp>& op, const WriteRequest& request, size_t begin,
                    WriteResult* result);

@@ -405,6 +405,7 @@ void Connection::Answer(Response response) {
   if (out_.empty()) out_since_ns_ = NowNs();
   core_.router.AddCors(request_ != nullptr ? framer_.head().Get("Origin") : std::nullopt,
                        &response);
+  for (const auto& [name, value] : core_.options.fixed_headers) response.headers.Set(name, value);
   AppendAnswer(&response, FormOfAnswer(), &out_);
 }
 

@@ -32,8 +32,9 @@ std::optional<std::string_view> Headers::Get(std::string_view name) const {
 }
 
 size_t Headers::Count(std::string_view name) const {
-  return static_cast<size_t>(std::count_if(
-      fields_.begin(), fields_.end(), [&](const auto& field) { return SameName(field.first, name); }));
+  return static_cast<size_t>(std::count_if(fields_.begin(), fields_.end(), [&](const auto& field) {
+    return SameName(field.first, name);
+  }));
 }
 
 Response JsonResponse(int status, std::string json) {

@@ -42,7 +42,8 @@ bool IsZeroWeight(std::string_view parameters) {
 
 enum class Match { kNone, kAny, kFamily, kExact };
 
-// How the Accept header speaks of a type: its most specific range decides (RFC 9110 section 12.5.1).
+// How the Accept header speaks of a type: its most specific range decides (RFC 9110
+// section 12.5.1).
 std::pair<Match, bool> FindRange(const Request& request, std::string_view type) {
   const std::string_view family = type.substr(0, type.find('/'));
   Match best = Match::kNone;
@@ -56,7 +57,8 @@ std::pair<Match, bool> FindRange(const Request& request, std::string_view type) 
       Match match = Match::kNone;
       if (SameWord(range, type)) {
         match = Match::kExact;
-      } else if (range.size() == family.size() + 2 && SameWord(range.substr(0, family.size()), family) &&
+      } else if (range.size() == family.size() + 2 &&
+                 SameWord(range.substr(0, family.size()), family) &&
                  range.substr(family.size()) == "/*") {
         match = Match::kFamily;
       } else if (range == "*/*") {
@@ -98,7 +100,8 @@ std::optional<Problem> ApplyDeadlineHeader(Request& request, SteadyTime now) {
   int64_t left_ms = 0;
   const std::string_view text = **header;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), left_ms);
-  if (error != std::errc() || end != text.data() + text.size() || left_ms < 0 || left_ms > 3'600'000) {
+  if (error != std::errc() || end != text.data() + text.size() || left_ms < 0 ||
+      left_ms > 3'600'000) {
     return Invalid("ChatChain-Deadline-Ms", "must be whole milliseconds from 0 to 3600000");
   }
   request.deadline = std::min(request.deadline, now + std::chrono::milliseconds(left_ms));

@@ -18,7 +18,8 @@ bool Accepts(const Request& request, std::string_view type);
 bool AcceptsByName(const Request& request, std::string_view type);
 Problem NotAcceptable(std::string_view offered);  // 406
 
-// Lowers request.deadline to what ChatChain-Deadline-Ms leaves. 422 for a value that is no whole number.
+// Lowers request.deadline to what ChatChain-Deadline-Ms leaves. 422 for a value that is no whole
+// number.
 std::optional<Problem> ApplyDeadlineHeader(Request& request, SteadyTime now);
 
 }  // namespace chatchain::http

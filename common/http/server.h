@@ -11,6 +11,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "common/http/message.h"
@@ -50,6 +51,8 @@ struct ServerOptions {
   int request_timeout_ms = 5'000;  // Request::deadline = arrival + this
   size_t gzip_min_bytes =
       8 * 1024;  // answers at least this large are compressed if accepted; 0: never
+  // In every answer, those of the server itself included, e.g. who gave it.
+  std::vector<std::pair<std::string, std::string>> fixed_headers;
   std::vector<std::string> cors_origins;  // exact origins, or "*"; empty: no CORS
 };
 

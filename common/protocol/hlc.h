@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Hybrid logical clock (Kulkarni et al., "Logical Physical Clocks", 2014): 48 bits of Unix ms, 16 bits
-// of counter. A later event that knows an earlier one has the larger stamp.
+// Hybrid logical clock (Kulkarni et al., "Logical Physical Clocks", 2014): 48 bits of Unix ms, 16
+// bits of counter. A later event that knows an earlier one has the larger stamp.
 #pragma once
 
 #include <atomic>
@@ -16,7 +16,9 @@ namespace chatchain {
 
 using Stamp = uint64_t;
 
-inline constexpr int64_t StampMs(Stamp stamp) { return static_cast<int64_t>(stamp >> 16); }
+inline constexpr int64_t StampMs(Stamp stamp) {
+  return static_cast<int64_t>(stamp >> 16);
+}
 // The first stamp of that millisecond; clamped to 0..2^48-1 ms.
 Stamp StampFromMs(int64_t unix_ms);
 
@@ -34,8 +36,8 @@ class Hlc {
   Stamp Next();
   // Follows a stamp that was seen, unless it is more than 60 s ahead of this clock.
   void Observe(Stamp stamp);
-  // The stamp under which a message is accepted: a given one as it is, except that one more than 60 s
-  // ahead is replaced.
+  // The stamp under which a message is accepted: a given one as it is, except that one more than 60
+  // s ahead is replaced.
   Stamp Accept(std::optional<Stamp> given);
 
   // What peers' clocks say that must be added to ours (ms).

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 #include "common/protocol/json.h"
 
-#include <nlohmann/json.hpp>
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <nlohmann/json.hpp>
 
 #include "common/protocol/json_scan.h"
 #include "common/protocol/limits.h"
@@ -214,7 +214,8 @@ Try<Message> MessageFromJson(const Json& json, const std::vector<std::string_vie
   // First of all, so that the answer does not depend on the order of the members.
   for (const auto& [name, value] : json.items()) {
     const auto is_name = [&name = name](std::string_view known) { return known == name; };
-    if (unknown == UnknownMembers::kRefuse && std::none_of(kMembers.begin(), kMembers.end(), is_name) &&
+    if (unknown == UnknownMembers::kRefuse &&
+        std::none_of(kMembers.begin(), kMembers.end(), is_name) &&
         std::none_of(extra_members.begin(), extra_members.end(), is_name)) {
       return Err(BadRequest("unknown member " + Quoted(name)));
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// JSON at the edges: a strict reader for what clients send, and writers for the hot paths that append
-// to a string without building a tree. Who reads a Json includes <nlohmann/json.hpp>: it is heavy.
+// JSON at the edges: a strict reader for what clients send, and writers for the hot paths that
+// append to a string without building a tree. Who reads a Json includes <nlohmann/json.hpp>: it is
+// heavy.
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
@@ -15,9 +16,9 @@ namespace chatchain {
 
 using Json = nlohmann::json;
 
-// RFC 8259, and beyond what the library checks: no duplicate member names, at most 16 levels deep, no
-// raw NUL. 400 says what and where. A number beyond a double, such as 1e999, reads as some fraction:
-// JSON, and no value of ours.
+// RFC 8259, and beyond what the library checks: no duplicate member names, at most 16 levels deep,
+// no raw NUL. 400 says what and where. A number beyond a double, such as 1e999, reads as some
+// fraction: JSON, and no value of ours.
 Try<Json> ParseJson(std::string_view text);
 // The same, and the top must be an object.
 Try<Json> ParseJsonObject(std::string_view text);

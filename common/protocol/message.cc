@@ -42,7 +42,9 @@ MessageId MakeId(const Message& message, const Hash& digest) {
 
 }  // namespace
 
-std::string MessageId::Text() const { return Base32Encode(view()); }
+std::string MessageId::Text() const {
+  return Base32Encode(view());
+}
 
 std::optional<MessageId> MessageId::Parse(std::string_view text) {
   MessageId id;
@@ -76,7 +78,9 @@ std::string CanonicalBytes(const Message& message) {
   return out;
 }
 
-MessageId IdOf(const Message& message) { return MakeId(message, Sha256(CanonicalBytes(message))); }
+MessageId IdOf(const Message& message) {
+  return MakeId(message, Sha256(CanonicalBytes(message)));
+}
 
 std::string_view NameRule(std::string_view name) {
   if (name.empty()) return "must not be empty";

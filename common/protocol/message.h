@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// A message and its identity. Identity is the content: `digest` is SHA-256 over the canonical bytes and
-// `id` follows from it, so the same send, retried anywhere at any time, is the same message. The forms
-// are specified in docs/protocol.md, with test vectors.
+// A message and its identity. Identity is the content: `digest` is SHA-256 over the canonical bytes
+// and `id` follows from it, so the same send, retried anywhere at any time, is the same message.
+// The forms are specified in docs/protocol.md, with test vectors.
 #pragma once
 
 #include <array>
@@ -44,8 +44,8 @@ struct MessageId {
 };
 
 std::string CanonicalBytes(const Message& message);
-// The id that follows from the content: what a stored message is checked against. Validate() is for what
-// was never valid yet.
+// The id that follows from the content: what a stored message is checked against. Validate() is for
+// what was never valid yet.
 MessageId IdOf(const Message& message);
 
 // A message that satisfies every rule of the contract. Only Validate() makes one.

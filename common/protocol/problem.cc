@@ -30,7 +30,8 @@ std::string Quoted(std::string_view text) {
   std::string out = "\"";
   size_t cut = std::min(text.size(), kShownBytes);
   // Not within a character.
-  while (cut < text.size() && cut > 0 && (static_cast<unsigned char>(text[cut]) & 0xc0) == 0x80) --cut;
+  while (cut < text.size() && cut > 0 && (static_cast<unsigned char>(text[cut]) & 0xc0) == 0x80)
+    --cut;
   out += text.substr(0, cut);
   out += cut < text.size() ? "...\"" : "\"";
   return out;

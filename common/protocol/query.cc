@@ -28,7 +28,8 @@ std::optional<Problem> TakeTime(std::string_view name, const std::string& text,
   return Invalid(name, "must be an RFC 3339 time or whole Unix seconds");
 }
 
-std::optional<Problem> TakeName(std::string_view name, const std::string& text, std::string* value) {
+std::optional<Problem> TakeName(std::string_view name, const std::string& text,
+                                std::string* value) {
   if (!IsUtf8(text)) {
     return BadRequest("the query parameter " + Quoted(name) + " must be valid UTF-8");
   }

@@ -17,12 +17,12 @@ using QueryParams = std::vector<std::pair<std::string, std::string>>;
 
 // All that are set must hold.
 struct Filter {
-  std::string sender;     // empty: any
-  std::string recipient;  // empty: any
-  std::string room;       // empty: any
+  std::string sender;                     // empty: any
+  std::string recipient;                  // empty: any
+  std::string room;                       // empty: any
   std::vector<std::string> participants;  // at most 2; each is the sender or the recipient
-  std::optional<int64_t> since_ms;  // inclusive, on acceptance time
-  std::optional<int64_t> until_ms;  // exclusive
+  std::optional<int64_t> since_ms;        // inclusive, on acceptance time
+  std::optional<int64_t> until_ms;        // exclusive
 };
 
 struct ListQuery {

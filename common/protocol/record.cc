@@ -15,7 +15,9 @@ constexpr std::string_view kHeadsTag = "chatchain.heads.v1";
 
 }  // namespace
 
-std::string ToText(const EpochKey& key) { return key.origin + "/" + HexU64(key.epoch); }
+std::string ToText(const EpochKey& key) {
+  return key.origin + "/" + HexU64(key.epoch);
+}
 
 Hash ChainSeed(std::string_view cluster, const EpochKey& epoch) {
   std::string bytes;

@@ -52,8 +52,8 @@ struct Record {
   Hash chain;
 };
 
-// A record as it travels. The body is a message, or the payload of a kind that we do not know; both are
-// absent where the receiver is known to hold the message already.
+// A record as it travels. The body is a message, or the payload of a kind that we do not know; both
+// are absent where the receiver is known to hold the message already.
 struct WireRecord {
   Record record;
   std::optional<Message> message;

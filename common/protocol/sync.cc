@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "common/protocol/sync.h"
 
-#include <nlohmann/json.hpp>
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "common/protocol/json.h"
 #include "common/protocol/limits.h"
@@ -282,8 +282,7 @@ Result<SyncAnswer, std::string> DecodeSyncAnswer(std::string_view text) {
   answer.more = more != nullptr && more->is_boolean() && more->get<bool>();
   TakeLiveEpoch(json, &answer.instance, &answer.epoch);
   const Json* records = Member(json, "records");
-  if (records == nullptr || !records->is_array() ||
-      records->size() > limits::kSyncPageMaxRecords) {
+  if (records == nullptr || !records->is_array() || records->size() > limits::kSyncPageMaxRecords) {
     return bad("\"records\"");
   }
   answer.records.reserve(records->size());

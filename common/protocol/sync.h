@@ -14,28 +14,28 @@ namespace chatchain {
 
 struct SyncRequest {
   std::string cluster;
-  std::string node;      // the puller's id
+  std::string node;  // the puller's id
   HeadVector have;
-  size_t limit = 1000;   // records
+  size_t limit = 1000;                 // records
   size_t max_bytes = 8 * 1024 * 1024;  // of bodies and framing, roughly
-  int64_t wait_ms = 0;   // how long the answer may wait for a first record
-  bool relay = true;     // false: records of the answering node's own origin only
+  int64_t wait_ms = 0;                 // how long the answer may wait for a first record
+  bool relay = true;                   // false: records of the answering node's own origin only
 
   // Beyond the contract's minimum, all optional:
-  std::string instance;           // of the puller's process; tells a clone with the same id apart
-  std::optional<Epoch> epoch;     // the puller's live epoch
-  std::vector<EpochKey> forks;    // epochs that the puller has frozen: not to be sent
+  std::string instance;         // of the puller's process; tells a clone with the same id apart
+  std::optional<Epoch> epoch;   // the puller's live epoch
+  std::vector<EpochKey> forks;  // epochs that the puller has frozen: not to be sent
 };
 
 struct SyncAnswer {
   std::string node;
-  int64_t now_ms = 0;   // Unix ms of the answering node's own clock
+  int64_t now_ms = 0;  // Unix ms of the answering node's own clock
   HeadVector heads;
   std::vector<EpochKey> forks;  // epochs that the answering node has frozen or now sees forked
   bool more = false;
   std::vector<WireRecord> records;  // in (origin, epoch, seq) order
 
-  std::string instance;         // optional, as in the request
+  std::string instance;  // optional, as in the request
   std::optional<Epoch> epoch;
 
   // Records that could not be read, described; decoding leaves them out. What follows them in their
@@ -49,7 +49,8 @@ Try<SyncRequest> DecodeSyncRequest(std::string_view json);
 // The answer in pieces, so that records are encoded once, straight from the store.
 void AppendWireRecord(std::string* out, const WireRecord& record);
 // `records_json`: what AppendWireRecord gave, joined with commas.
-std::string EncodeSyncAnswer(const SyncAnswer& answer_without_records, std::string_view records_json);
+std::string EncodeSyncAnswer(const SyncAnswer& answer_without_records,
+                             std::string_view records_json);
 Result<SyncAnswer, std::string> DecodeSyncAnswer(std::string_view json);
 
 // `[["0","00000001a1b2c3d4",17,"<64 hex digits>"], ...]`, also in /readyz and /nodes.

@@ -83,14 +83,15 @@ std::string Seal(char type, const std::string& cluster_tag, std::string_view pay
 // The payload of a token of that type and cluster.
 Try<std::string> Open(char type, const std::string& cluster_tag, std::string_view text) {
   const auto bad = [&](std::string_view why) {
-    return Err(BadRequest("not a " + std::string(TypeName(type)) + " of this service: " +
-                          std::string(why)));
+    return Err(BadRequest("not a " + std::string(TypeName(type)) +
+                          " of this service: " + std::string(why)));
   };
   if (text.size() > limits::kTokenMaxBytes) return bad("too long");
   const auto bytes = Base64UrlDecode(text);
   constexpr size_t kOverhead = 2 + kTagBytes + kChecksumBytes;
   if (!bytes || bytes->size() < kOverhead || (*bytes)[0] != kFormat) return bad("malformed");
-  const std::string_view sealed = std::string_view(*bytes).substr(0, bytes->size() - kChecksumBytes);
+  const std::string_view sealed =
+      std::string_view(*bytes).substr(0, bytes->size() - kChecksumBytes);
   if (Sha256(sealed).view().substr(0, kChecksumBytes) != bytes->substr(sealed.size())) {
     return bad("damaged");
   }

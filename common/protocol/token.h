@@ -41,9 +41,9 @@ struct Place {
 };
 
 struct Cursor {
-  TokenVector covers;         // what the walk gives
-  Place after;                // the last place that was given
-  uint64_t query_hash = 0;    // of filters and order: a cursor goes with the same only
+  TokenVector covers;       // what the walk gives
+  Place after;              // the last place that was given
+  uint64_t query_hash = 0;  // of filters and order: a cursor goes with the same only
 
   friend bool operator==(const Cursor&, const Cursor&) = default;
 };

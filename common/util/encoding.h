@@ -35,8 +35,8 @@ void AppendU64(std::string* out, uint64_t value);
 void AppendVarint(std::string* out, uint64_t value);
 void AppendSized(std::string* out, std::string_view bytes);  // u32 length, then the bytes
 
-// Takes pieces off the front of a view; every Take is false (and the reader unusable) once the input
-// is too short or not in its only form.
+// Takes pieces off the front of a view; every Take is false (and the reader unusable) once the
+// input is too short or not in its only form.
 class ByteReader {
  public:
   explicit ByteReader(std::string_view bytes) : rest_(bytes) {}

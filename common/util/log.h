@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The log: spdlog to standard error, one line an event. Values that came from outside (names, paths,
-// peers' errors) go through LogSafe() so that no line can be forged.
+// The log: spdlog to standard error, one line an event. Values that came from outside (names,
+// paths, peers' errors) go through LogSafe() so that no line can be forged.
 #pragma once
 
 #include <spdlog/spdlog.h>

@@ -11,7 +11,9 @@
 
 namespace chatchain {
 
-std::string Hash::Hex() const { return HexEncode(view()); }
+std::string Hash::Hex() const {
+  return HexEncode(view());
+}
 
 uint64_t Hash::Prefix64() const {
   uint64_t value = 0;

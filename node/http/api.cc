@@ -127,10 +127,10 @@ NodeApi::NodeApi(Options options, Service& service, SqliteStorage& storage, Sync
 
 std::vector<http::Route> NodeApi::Routes() {
   const auto with_session = [this](auto method) {
-    return WithSession([this, method](Request& request, const SessionRequest& session,
-                                      SessionAnswer* reply) {
-      return (this->*method)(request, session, reply);
-    });
+    return WithSession(
+        [this, method](Request& request, const SessionRequest& session, SessionAnswer* reply) {
+          return (this->*method)(request, session, reply);
+        });
   };
   const auto plain = [this](auto method) {
     return Plain([this, method](Request& request) { return (this->*method)(request); });
@@ -157,9 +157,18 @@ std::vector<http::Route> NodeApi::Routes() {
        .max_body_bytes = limits::kSyncBodyMaxBytes,
        .json_body = true},
       {.method = "GET", .pattern = "/nodes", .handler = plain(&NodeApi::GetNodes)},
-      {.method = "GET", .pattern = "/healthz", .handler = fixed(R"({"status":"ok"})"), .never_shed = true},
-      {.method = "GET", .pattern = "/readyz", .handler = plain(&NodeApi::GetReady), .never_shed = true},
-      {.method = "GET", .pattern = "/metrics", .handler = plain(&NodeApi::GetMetrics), .never_shed = true},
+      {.method = "GET",
+       .pattern = "/healthz",
+       .handler = fixed(R"({"status":"ok"})"),
+       .never_shed = true},
+      {.method = "GET",
+       .pattern = "/readyz",
+       .handler = plain(&NodeApi::GetReady),
+       .never_shed = true},
+      {.method = "GET",
+       .pattern = "/metrics",
+       .handler = plain(&NodeApi::GetMetrics),
+       .never_shed = true},
       {.method = "GET",
        .pattern = "/version",
        .handler = fixed(R"({"program":"chatchain-node","version":")" + options_.version + "\"}")},
@@ -173,7 +182,6 @@ http::Handler NodeApi::Plain(Answer answer) {
       return answer(request);
     }();
     Response response = result ? std::move(*result) : http::ProblemResponse(result.error());
-    response.headers.Set("ChatChain-Node", options_.node_id);
     return response;
   };
 }
@@ -181,21 +189,19 @@ http::Handler NodeApi::Plain(Answer answer) {
 http::Handler NodeApi::WithSession(SessionHandler handler) {
   return [this, handler = std::move(handler)](Request& request) {
     SessionAnswer reply;
-    Try<SessionRequest> session = DecodeSession(request);
+    bool decoded = false;
     Try<Response> result = [&]() -> Try<Response> {
-      if (!session) return Err(session.error());
+      auto session = DecodeSession(request);
+      if (!session) return Err(std::move(session.error()));
+      decoded = true;
+      reply = service_.CurrentSession(*session);
       if (auto problem = http::ApplyDeadlineHeader(request, clock_.Steady())) {
         return Err(std::move(*problem));
       }
       return handler(request, *session, &reply);
     }();
     Response response = result ? std::move(*result) : http::ProblemResponse(result.error());
-    response.headers.Set("ChatChain-Node", options_.node_id);
-    if (session) {
-      // What failed early has read nothing.
-      if (reply.token.empty()) reply.token = service_.CurrentSession(*session).token;
-      response.headers.Set("ChatChain-Session", EncodeSession(reply.token));
-    }
+    if (decoded) response.headers.Set("ChatChain-Session", EncodeSession(reply.token));
     if (reply.stale) response.headers.Set("ChatChain-Stale", "1");
     if (reply.lost) response.headers.Set("ChatChain-Lost", "1");
     return response;
@@ -300,7 +306,7 @@ Try<Response> NodeApi::PostBatch(Request& request, const SessionRequest& session
   const auto json = ParseJsonObject(request.body);
   if (!json) return Err(json.error());
   for (const auto& [name, value] : json->items()) {
-    if (name != "messages") return Err(BadRequest("unknown member \"" + name + "\""));
+    if (name != "messages") return Err(BadRequest("unknown member " + Quoted(name)));
   }
   const auto list = json->find("messages");
   if (list == json->end()) return Err(Invalid("messages", "is required"));
@@ -370,8 +376,9 @@ Try<Response> NodeApi::GetMessages(Request& request, const SessionRequest& sessi
     }
   }
 
-  const size_t page = as_lines ? std::min(query->limit.value_or(HistoryLines::kPage), HistoryLines::kPage)
-                               : query->limit.value_or(limits::kPageDefaultMessages);
+  const size_t page =
+      as_lines ? std::min(query->limit.value_or(HistoryLines::kPage), HistoryLines::kPage)
+               : query->limit.value_or(limits::kPageDefaultMessages);
   auto history = service_.History(*query, cursor, page, session, request.deadline);
   if (!history) return Err(std::move(history.error()));
   *reply = std::move(history->session);
@@ -488,8 +495,10 @@ Try<Response> NodeApi::GetNodes(Request&) {
   AppendJsonString(&body, address_);
   body += ",\"epoch\":";
   body += state->live ? "\"" + HexU64(state->live->epoch) + "\"" : "null";
-  body += ",\"version\":\"" + options_.version + "\",\"uptime_s\":" + std::to_string(uptime.count());
-  body += ",\"state\":\"" + std::string(State()) + "\",\"messages\":" + std::to_string(state->messages);
+  body +=
+      ",\"version\":\"" + options_.version + "\",\"uptime_s\":" + std::to_string(uptime.count());
+  body +=
+      ",\"state\":\"" + std::string(State()) + "\",\"messages\":" + std::to_string(state->messages);
   body += ",\"heads\":";
   AppendHeads(&body, state->heads);
   body += ",\"digest\":\"" + VectorDigest(state->heads).Hex() + "\",\"forks\":[";

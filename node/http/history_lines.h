@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// GET /messages as NDJSON: every message of a walk, one a line, page by page, so that neither memory nor a
-// read snapshot grows with history. One thread at a time.
+// GET /messages as NDJSON: every message of a walk, one a line, page by page, so that neither
+// memory nor a read snapshot grows with history. One thread at a time.
 #pragma once
 
 #include "common/http/message.h"

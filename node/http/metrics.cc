@@ -19,14 +19,16 @@ Try<http::Response> NodeApi::GetMetrics(http::Request&) {
   };
 
   text.Family("chatchain_node_info", "gauge", "Always 1; says who this is.");
-  text.Sample({{"node", options_.node_id}, {"cluster", options_.cluster}, {"version", options_.version}},
-              1);
+  text.Sample(
+      {{"node", options_.node_id}, {"cluster", options_.cluster}, {"version", options_.version}},
+      1);
   text.Family("chatchain_node_state", "gauge", "1 for the state that the node is in.");
   for (const char* name : {"ready", "catching_up", "draining", "read_only"}) {
     text.Sample({{"state", name}}, State() == name ? 1 : 0);
   }
   gauge("chatchain_node_messages", "Messages stored.", static_cast<double>(state->messages));
-  gauge("chatchain_node_epochs", "Epochs in the vector of heads.", static_cast<double>(state->heads.size()));
+  gauge("chatchain_node_epochs", "Epochs in the vector of heads.",
+        static_cast<double>(state->heads.size()));
   gauge("chatchain_node_forked_epochs", "Epochs frozen because two branches of them exist.",
         static_cast<double>(state->forks.size()));
   gauge("chatchain_node_id_runs_twice", "1 when another process was seen under this node's id.",
@@ -44,7 +46,8 @@ Try<http::Response> NodeApi::GetMetrics(http::Request&) {
   counter("chatchain_node_repaired_records_total",
           "Stored records that failed their check and were given up to be pulled again.",
           writer.repaired_records);
-  counter("chatchain_node_sync_served_records_total", "Records given to peers.", served_records_.load());
+  counter("chatchain_node_sync_served_records_total", "Records given to peers.",
+          served_records_.load());
 
   const auto per_peer = [&](std::string_view name, std::string_view type, std::string_view help,
                             auto value) {
@@ -70,14 +73,17 @@ Try<http::Response> NodeApi::GetMetrics(http::Request&) {
 
   if (server_ != nullptr) {
     const http::ServerStats http = server_->stats();
-    gauge("chatchain_http_connections", "Open connections.", static_cast<double>(http.connections_open));
-    gauge("chatchain_http_in_flight", "Requests being answered.", static_cast<double>(http.in_flight));
+    gauge("chatchain_http_connections", "Open connections.",
+          static_cast<double>(http.connections_open));
+    gauge("chatchain_http_in_flight", "Requests being answered.",
+          static_cast<double>(http.in_flight));
     gauge("chatchain_http_workers", "Worker threads.", static_cast<double>(http.workers));
     counter("chatchain_http_accepted_total", "Connections accepted.", http.connections_accepted);
     counter("chatchain_http_refused_total", "Connections refused because of a limit.",
             http.connections_refused);
     counter("chatchain_http_requests_total", "Requests read.", http.requests);
-    counter("chatchain_http_shed_total", "Requests refused because of a limit.", http.requests_shed);
+    counter("chatchain_http_shed_total", "Requests refused because of a limit.",
+            http.requests_shed);
   }
   http::Response response;
   response.content_type = MetricsText::kContentType;

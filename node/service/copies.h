@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// How many nodes hold a message: this one, and every other id whose latest `have` covers a record of it,
-// or in whose own log a record of it stands. A peer's next pull is its acknowledgement. Thread-safe.
+// How many nodes hold a message: this one, and every other id whose latest `have` covers a record
+// of it, or in whose own log a record of it stands. A peer's next pull is its acknowledgement.
+// Thread-safe.
 #pragma once
 
 #include <map>
@@ -18,7 +19,8 @@ class CopyTracker {
  public:
   explicit CopyTracker(std::string node_id) : node_id_(std::move(node_id)) {}
 
-  // A pull of `node` showed what it has: Served::holds, i.e. of known epochs only, forked ones left out.
+  // A pull of `node` showed what it has: Served::holds, i.e. of known epochs only, forked ones left
+  // out.
   void Seen(const std::string& node, HeadVector have);
   // Records have arrived: positions may have been added.
   void Poke();

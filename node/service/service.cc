@@ -47,7 +47,8 @@ std::vector<Try<Sent>> Service::Send(std::vector<AppendItem> items, int copies_n
   const auto shared = std::make_shared<const std::vector<AppendItem>>(std::move(items));
   const auto appended = storage_.Append(shared, deadline);
   if (!appended) {
-    for (size_t i = 0; i < shared->size(); ++i) results.push_back(Err(WriteProblem(appended.error())));
+    for (size_t i = 0; i < shared->size(); ++i)
+      results.push_back(Err(WriteProblem(appended.error())));
     return results;
   }
   for (size_t i = 0; i < shared->size(); ++i) {
@@ -61,7 +62,8 @@ std::vector<Try<Sent>> Service::Send(std::vector<AppendItem> items, int copies_n
       continue;
     }
     Sent sent;
-    sent.kind = outcome.kind == Appended::Kind::kKnown ? Sent::Kind::kReplayed : Sent::Kind::kCreated;
+    sent.kind =
+        outcome.kind == Appended::Kind::kKnown ? Sent::Kind::kReplayed : Sent::Kind::kCreated;
     sent.shown = {message.id(), message.message(), outcome.stamp};
     if (copies_needed > 0) {
       sent.copies = WaitForCopies(outcome.message_ref, copies_needed, deadline - kAnswerMargin);
@@ -96,9 +98,10 @@ Try<SessionAnswer> Service::EnterSession(const SessionRequest& session, const To
   if (wanted.empty()) return answer;
   const CatchUp::Outcome outcome = catch_up_.Reach(wanted, deadline - kAnswerMargin);
   if (outcome.behind && session.strict) {
-    return Err(MakeProblem(412, "stale",
-                           "ChatChain-Session: this node does not hold all that the token covers, and "
-                           "ChatChain-Consistency asks for nothing older"));
+    return Err(
+        MakeProblem(412, "stale",
+                    "ChatChain-Session: this node does not hold all that the token covers, and "
+                    "ChatChain-Consistency asks for nothing older"));
   }
   answer.stale = outcome.behind;
   answer.lost = !outcome.lost.empty();
@@ -131,7 +134,8 @@ Try<HistoryAnswer> Service::History(const ListQuery& query, const std::optional<
   auto page = storage_.ReadHistory(history, *state);
   if (!page) return Err(std::move(page.error()));
   answer.page = std::move(*page);
-  // Stamps are shown as they are now, which may be earlier than `state` had them: the token covers that.
+  // Stamps are shown as they are now, which may be earlier than `state` had them: the token covers
+  // that.
   Join(&answer.session.token, ToTokenVector(storage_.State()->heads));
   if (answer.page.more) {
     answer.next = Cursor{std::move(covers), answer.page.items.back().place, query.Hash()};

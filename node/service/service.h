@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// What accepting and reading mean, apart from HTTP, SQLite and the network: idempotency, copies, session
-// tokens, walks over history. Thread-safe; calls block until their answer is known or the deadline comes.
+// What accepting and reading mean, apart from HTTP, SQLite and the network: idempotency, copies,
+// session tokens, walks over history. Thread-safe; calls block until their answer is known or the
+// deadline comes.
 #pragma once
 
 #include <optional>
@@ -18,8 +19,8 @@ namespace chatchain {
 class CatchUp {
  public:
   struct Outcome {
-    bool behind = false;          // something of the token is still missing
-    std::vector<EpochKey> lost;   // every known peer was asked for these, none has them
+    bool behind = false;         // something of the token is still missing
+    std::vector<EpochKey> lost;  // every known peer was asked for these, none has them
   };
   virtual ~CatchUp() = default;
   // Pulls at once from live peers; waits 500 ms at most, and never for what no live peer has.
@@ -48,9 +49,9 @@ struct Sent {
 
 struct HistoryAnswer {
   HistoryPage page;
-  std::optional<Cursor> next;         // absent on the last page
-  TokenVector after;                  // on the last page: what a feed continues from
-  uint64_t version = 0;               // of the state that it shows
+  std::optional<Cursor> next;  // absent on the last page
+  TokenVector after;           // on the last page: what a feed continues from
+  uint64_t version = 0;        // of the state that it shows
   SessionAnswer session;
 };
 
@@ -59,12 +60,14 @@ class Service {
   Service(Storage& storage, CatchUp& catch_up, CopyTracker& copies)
       : storage_(storage), catch_up_(catch_up), copies_(copies) {}
 
-  // Stores all in one commit. `copies_needed`: 0 when the client did not ask. One result an item, in order.
-  std::vector<Try<Sent>> Send(std::vector<AppendItem> items, int copies_needed, SteadyTime deadline);
+  // Stores all in one commit. `copies_needed`: 0 when the client did not ask. One result an item,
+  // in order.
+  std::vector<Try<Sent>> Send(std::vector<AppendItem> items, int copies_needed,
+                              SteadyTime deadline);
 
   // A page of a walk. `cursor`: absent for the first page.
-  Try<HistoryAnswer> History(const ListQuery& query, const std::optional<Cursor>& cursor, size_t limit,
-                             const SessionRequest& session, SteadyTime deadline);
+  Try<HistoryAnswer> History(const ListQuery& query, const std::optional<Cursor>& cursor,
+                             size_t limit, const SessionRequest& session, SteadyTime deadline);
   // The next page of a walk within one answer: no waiting, no session.
   Try<HistoryPage> MoreHistory(const ListQuery& query, const Cursor& cursor, size_t limit);
 

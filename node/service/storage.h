@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What the service needs of a store: SQLite today (node/store), another database later. The types are
-// values; Storage is thread-safe.
+// What the service needs of a store: SQLite today (node/store), another database later. The types
+// are values; Storage is thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -78,8 +78,8 @@ class Storage {
   virtual Result<std::vector<Appended>, WriteError> Append(
       std::shared_ptr<const std::vector<AppendItem>> items, SteadyTime deadline) = 0;
 
-  // A page as of `state`, which State() gave. 503 when it cannot be read, or when a stored message is
-  // damaged (its repair has begun then).
+  // A page as of `state`, which State() gave. 503 when it cannot be read, or when a stored message
+  // is damaged (its repair has begun then).
   virtual Try<HistoryPage> ReadHistory(const HistoryQuery& query, const LogState& state) = 0;
   virtual Try<std::optional<ShownMessage>> Find(const MessageId& id) = 0;
   // Every position in every log that holds the message, frozen epochs left out.

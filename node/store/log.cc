@@ -22,6 +22,20 @@ void BindOptionalText(Statement* statement, int index, const std::string& text) 
   }
 }
 
+// As `sender, recipient, room, text, timestamp, key`, from parameter `index` on.
+void BindMessage(Statement* statement, int index, const Message& message) {
+  statement->BindText(index, message.sender);
+  BindOptionalText(statement, index + 1, message.recipient);
+  BindOptionalText(statement, index + 2, message.room);
+  statement->BindText(index + 3, message.text);
+  if (message.timestamp) {
+    statement->Bind(index + 4, *message.timestamp);
+  } else {
+    statement->BindNull(index + 4);
+  }
+  statement->BindText(index + 5, message.key);
+}
+
 int64_t MaxOf(const Database& db, const char* sql) {
   Statement statement(db, sql);
   statement.Step();
@@ -50,16 +64,19 @@ Log::Log(Database& db, Options options, Hlc& clock, Random& random)
       commit_(db, "COMMIT"),
       find_by_id_(db, "SELECT ref, stamp FROM messages WHERE id=?"),
       find_by_key_(db, "SELECT 1 FROM messages WHERE key=? AND sender=? LIMIT 1"),
-      insert_message_(db,
-                      "INSERT INTO messages(ref, id, sender, recipient, room, text, timestamp, key, "
-                      "stamp) VALUES (?,?,?,?,?,?,?,?,?)"),
-      insert_record_(db,
-                     "INSERT INTO records(arrival, epoch, seq, stamp, message, kind, payload, chain) "
-                     "VALUES (?,?,?,?,?,?,?,?)"),
+      insert_message_(
+          db,
+          "INSERT INTO messages(ref, id, sender, recipient, room, text, timestamp, key, "
+          "stamp) VALUES (?,?,?,?,?,?,?,?,?)"),
+      insert_record_(
+          db,
+          "INSERT INTO records(arrival, epoch, seq, stamp, message, kind, payload, chain) "
+          "VALUES (?,?,?,?,?,?,?,?)"),
       insert_place_(db, "INSERT OR IGNORE INTO places(stamp, id, message) VALUES (?,?,?)"),
       lower_stamp_(db, "UPDATE messages SET stamp=?, moved=1 WHERE ref=?"),
       mark_moved_(db, "UPDATE messages SET moved=1 WHERE ref=? AND moved=0"),
-      insert_epoch_(db, "INSERT INTO epochs(ref, origin, epoch, seq, chain, frozen) VALUES (?,?,?,?,?,?)"),
+      insert_epoch_(
+          db, "INSERT INTO epochs(ref, origin, epoch, seq, chain, frozen) VALUES (?,?,?,?,?,?)"),
       update_epoch_(db, "UPDATE epochs SET seq=?, chain=?, frozen=? WHERE ref=?"),
       read_message_(db,
                     "SELECT id, stamp, sender, recipient, room, text, timestamp, key FROM messages "
@@ -67,8 +84,8 @@ Log::Log(Database& db, Options options, Hlc& clock, Random& random)
   last_message_ref_ = MaxOf(db_, "SELECT coalesce(max(ref), 0) FROM messages");
   last_arrival_ = MaxOf(db_, "SELECT coalesce(max(arrival), 0) FROM records");
   messages_ = MaxOf(db_, "SELECT count(*) FROM messages");
-  // What is accepted next comes after what is stored, even if our clock was set back in between. Stamps
-  // beyond the bound are left out, so that one of them cannot hide the others.
+  // What is accepted next comes after what is stored, even if our clock was set back in between.
+  // Stamps beyond the bound are left out, so that one of them cannot hide the others.
   Statement latest(db_, "SELECT max(stamp) FROM messages WHERE stamp<?");
   latest.Bind(1, SqlStamp(StampFromMs(clock_.NowMs() + limits::kStampLeadMax_ms)));
   if (latest.Step() && !latest.IsNull(0)) clock_.Observe(StampFromSql(latest.Int(0)));
@@ -94,8 +111,8 @@ void Log::LoadEpochs() {
   if (!doubtful.empty()) MendHeads(doubtful);
 }
 
-// A head is written in the transaction of its records, so the two can only differ by damage. What the
-// records say is taken over then; false.
+// A head is written in the transaction of its records, so the two can only differ by damage. What
+// the records say is taken over then; false.
 bool Log::HeadIsLast(const EpochKey& key, EpochState* state) {
   Statement last(db_, "SELECT seq, chain FROM records WHERE epoch=? ORDER BY seq DESC LIMIT 1");
   last.Bind(1, state->ref);
@@ -105,8 +122,8 @@ bool Log::HeadIsLast(const EpochKey& key, EpochState* state) {
     Hash::FromBytes(last.Blob(1), &found.chain);
   }
   if (found == state->head) return true;
-  spdlog::error("the head of {} says {}, its records end at {}: the records are checked", ToText(key),
-                state->head.seq, found.seq);
+  spdlog::error("the head of {} says {}, its records end at {}: the records are checked",
+                ToText(key), state->head.seq, found.seq);
   state->head = found;
   return false;
 }
@@ -121,7 +138,8 @@ void Log::MendHeads(const std::vector<EpochKey>& doubtful) {
       if (found.seq > 0) Repair({key, found.seq});
       Settle({.damaged = {}, .uncovered = {}, .orphans = true});
       const EpochState& state = epochs_.at(key);
-      update_epoch_.Bind(1, static_cast<int64_t>(state.head.seq)).BindBlob(2, state.head.chain.view());
+      update_epoch_.Bind(1, static_cast<int64_t>(state.head.seq))
+          .BindBlob(2, state.head.chain.view());
       update_epoch_.Bind(3, state.frozen ? 1 : 0).Bind(4, state.ref).Run();
     }
     Commit();
@@ -192,7 +210,8 @@ void Log::WriteTouched() {
   for (const auto& [key, before] : undo_) {
     const EpochState& state = epochs_.at(key);
     if (before == state) continue;
-    update_epoch_.Bind(1, static_cast<int64_t>(state.head.seq)).BindBlob(2, state.head.chain.view());
+    update_epoch_.Bind(1, static_cast<int64_t>(state.head.seq))
+        .BindBlob(2, state.head.chain.view());
     update_epoch_.Bind(3, state.frozen ? 1 : 0).Bind(4, state.ref).Run();
   }
 }
@@ -200,8 +219,8 @@ void Log::WriteTouched() {
 const EpochKey& Log::LiveEpoch() {
   if (!live_) {
     // The random half keeps two copies of one disk apart, which know the same counter.
-    const uint64_t counter = std::min<uint64_t>(uint64_t{highest_counter_} + 1,
-                                                std::numeric_limits<uint32_t>::max());
+    const uint64_t counter =
+        std::min<uint64_t>(uint64_t{highest_counter_} + 1, std::numeric_limits<uint32_t>::max());
     EpochKey key{options_.node_id, (counter << 32) | (random_.Next() >> 32)};
     while (epochs_.count(key) > 0) key.epoch = (counter << 32) | (random_.Next() >> 32);
     NoteCounter(static_cast<uint32_t>(counter));
@@ -213,9 +232,10 @@ const EpochKey& Log::LiveEpoch() {
 
 void Log::AbandonLiveEpoch(const EpochKey& epoch) {
   if (live_ != epoch) return;
-  spdlog::error("another process writes our epoch {}: node id {} runs twice; a new epoch begins. "
-                "Give each node an id of its own",
-                ToText(*live_), options_.node_id);
+  spdlog::error(
+      "another process writes our epoch {}: node id {} runs twice; a new epoch begins. "
+      "Give each node an id of its own",
+      ToText(*live_), options_.node_id);
   live_.reset();
   id_runs_twice_ = true;
 }
@@ -227,7 +247,9 @@ void Log::NoteTwin() {
   id_runs_twice_ = true;
 }
 
-void Log::NoteCounter(uint32_t counter) { highest_counter_ = std::max(highest_counter_, counter); }
+void Log::NoteCounter(uint32_t counter) {
+  highest_counter_ = std::max(highest_counter_, counter);
+}
 
 std::optional<Log::StoredMessage> Log::Find(const MessageId& id) {
   ScopedReset reset(find_by_id_);
@@ -236,19 +258,27 @@ std::optional<Log::StoredMessage> Log::Find(const MessageId& id) {
   return StoredMessage{find_by_id_.Int(0), StampFromSql(find_by_id_.Int(1)), id};
 }
 
+// To answer "known" for a copy that a repair will remove would lose the message.
+std::optional<Log::StoredMessage> Log::FindAndMend(const ValidMessage& message) {
+  const auto found = Find(message.id());
+  Stamp stamp = 0;
+  if (!found || ReadSound(found->ref, &stamp)) return found;
+  spdlog::error("the message {} is damaged on disk: it is replaced by the one that came in",
+                message.id().Text());
+  Statement mend(db_,
+                 "UPDATE messages SET id=?, sender=?, recipient=?, room=?, text=?, timestamp=?, "
+                 "key=? WHERE ref=?");
+  mend.BindBlob(1, message.id().view());
+  BindMessage(&mend, 2, message.message());
+  mend.Bind(8, found->ref).Run();
+  return found;
+}
+
 int64_t Log::InsertMessage(const ValidMessage& valid, Stamp stamp) {
-  const Message& message = valid.message();
   Statement& insert = insert_message_;
-  insert.Bind(1, ++last_message_ref_).BindBlob(2, valid.id().view()).BindText(3, message.sender);
-  BindOptionalText(&insert, 4, message.recipient);
-  BindOptionalText(&insert, 5, message.room);
-  insert.BindText(6, message.text);
-  if (message.timestamp) {
-    insert.Bind(7, *message.timestamp);
-  } else {
-    insert.BindNull(7);
-  }
-  insert.BindText(8, message.key).Bind(9, SqlStamp(stamp)).Run();
+  insert.Bind(1, ++last_message_ref_).BindBlob(2, valid.id().view());
+  BindMessage(&insert, 3, valid.message());
+  insert.Bind(9, SqlStamp(stamp)).Run();
   ++messages_;
   return last_message_ref_;
 }
@@ -291,7 +321,7 @@ void Log::AppendOwn(const Hash& digest, Stamp stamp, int64_t message_ref) {
 }
 
 Appended Log::Append(const ValidMessage& message, std::optional<Stamp> given) {
-  if (const auto known = Find(message.id())) {
+  if (const auto known = FindAndMend(message)) {
     return {Appended::Kind::kKnown, known->stamp, known->ref};
   }
   {
@@ -334,8 +364,9 @@ Applied Log::Apply(const VerifiedRun& run) {
   AbandonLiveEpoch(run.epoch);
 
   // Another peer may have brought a part of the run in the meantime: go on behind it.
-  const Position head = known != epochs_.end() ? known->second.head
-                                               : Position{0, ChainSeed(options_.cluster, run.epoch)};
+  const Position head = known != epochs_.end()
+                            ? known->second.head
+                            : Position{0, ChainSeed(options_.cluster, run.epoch)};
   if (head.seq < run.base.seq) {
     applied.stopped = true;
     return applied;
@@ -358,8 +389,7 @@ Applied Log::Apply(const VerifiedRun& run) {
     const Record& record = it->record;
     std::optional<int64_t> message_ref;
     if (it->message) {
-      const MessageId& id = it->message->id();
-      if (const auto stored = Find(id)) {
+      if (const auto stored = FindAndMend(*it->message)) {
         message_ref = stored->ref;
         AddStamp(*stored, record.stamp);
       } else {
@@ -390,7 +420,8 @@ Applied Log::Apply(const VerifiedRun& run) {
 std::optional<Message> Log::ReadMessage(int64_t ref, MessageId* id, Stamp* stamp) {
   ScopedReset reset(read_message_);
   read_message_.Bind(1, ref);
-  if (!read_message_.Step() || !MessageId::FromBytes(read_message_.Blob(0), id)) return std::nullopt;
+  if (!read_message_.Step() || !MessageId::FromBytes(read_message_.Blob(0), id))
+    return std::nullopt;
   *stamp = StampFromSql(read_message_.Int(1));
   return MessageFromRow(read_message_, 2);
 }
@@ -406,9 +437,10 @@ std::optional<ValidMessage> Log::ReadSound(int64_t ref, Stamp* stamp) {
 
 bool Log::RecordIsSound(const EpochKey& key, Seq seq, int64_t* damaged_message) {
   *damaged_message = 0;
-  Statement select(db_,
-                   "SELECT seq, stamp, message, kind, payload, chain FROM records WHERE epoch=? AND "
-                   "seq BETWEEN ? AND ? ORDER BY seq");
+  Statement select(
+      db_,
+      "SELECT seq, stamp, message, kind, payload, chain FROM records WHERE epoch=? AND "
+      "seq BETWEEN ? AND ? ORDER BY seq");
   select.Bind(1, epochs_.at(key).ref).Bind(2, static_cast<int64_t>(seq) - 1);
   select.Bind(3, static_cast<int64_t>(seq));
   Hash previous = ChainSeed(options_.cluster, key);
@@ -447,8 +479,6 @@ void Log::Repair(const CorruptRecord& corrupt) {
   if (RecordIsSound(corrupt.epoch, corrupt.seq, &damaged_message)) return;  // repaired meanwhile
   Loose loose;
   if (damaged_message != 0) loose.damaged.push_back(damaged_message);
-  // Where the record is what is damaged, it does not say (truly) which message it was for.
-  loose.orphans = damaged_message == 0;
   LowerHead(corrupt.epoch, corrupt.seq, &loose);
   Settle(std::move(loose));
 }
@@ -464,8 +494,11 @@ void Log::LowerHead(const EpochKey& key, Seq damaged, Loose* loose) {
   if (live_ == key) live_.reset();
   EpochState& state = Touch(key);
   if (state.head.seq < damaged) return;
-  Statement above(db_, "SELECT DISTINCT message FROM records WHERE epoch=? AND seq>=? AND message IS "
-                       "NOT NULL ORDER BY seq");
+  // Records that are damaged or gone do not say (truly) which messages they were for.
+  loose->orphans = true;
+  Statement above(db_,
+                  "SELECT DISTINCT message FROM records WHERE epoch=? AND seq>=? AND message IS "
+                  "NOT NULL ORDER BY seq");
   Statement remove(db_, "DELETE FROM records WHERE epoch=? AND seq>=?");
   Statement last(db_, "SELECT seq, chain FROM records WHERE epoch=? ORDER BY seq DESC LIMIT 1");
   Seq from = damaged;
@@ -481,16 +514,17 @@ void Log::LowerHead(const EpochKey& key, Seq damaged, Loose* loose) {
       Hash::FromBytes(last.Blob(1), &state.head.chain);
     }
     last.Reset();
-    // The new head must hold: nothing could follow a damaged one, and peers would take it for a branch.
+    // The new head must hold: nothing could follow a damaged one, and peers would take it for a
+    // branch.
     int64_t damaged_message = 0;
     if (state.head.seq == 0 || RecordIsSound(key, state.head.seq, &damaged_message)) break;
     if (damaged_message != 0) loose->damaged.push_back(damaged_message);
-    loose->orphans = loose->orphans || damaged_message == 0;
     from = state.head.seq;
   }
-  spdlog::error("the record {} at {} is damaged on disk: its head goes back to {} and it is fetched "
-                "again from a peer",
-                ToText(key), damaged, state.head.seq);
+  spdlog::error(
+      "the record {} at {} is damaged on disk: its head goes back to {} and it is fetched "
+      "again from a peer",
+      ToText(key), damaged, state.head.seq);
   ++repaired_records_;
 }
 
@@ -502,9 +536,9 @@ void Log::RemoveMessage(int64_t ref, Loose* loose) {
   while (select.Step()) positions.emplace_back(select.Int(0), static_cast<Seq>(select.Int(1)));
   select.Reset();
   for (const auto& [epoch_ref, seq] : positions) {
-    const auto epoch = std::find_if(epochs_.begin(), epochs_.end(), [&, at = epoch_ref](const auto& each) {
-      return each.second.ref == at;
-    });
+    const auto epoch =
+        std::find_if(epochs_.begin(), epochs_.end(),
+                     [&, at = epoch_ref](const auto& each) { return each.second.ref == at; });
     if (epoch != epochs_.end()) LowerHead(EpochKey(epoch->first), seq, loose);
   }
   Statement places(db_, "DELETE FROM places WHERE message=?");
@@ -514,8 +548,8 @@ void Log::RemoveMessage(int64_t ref, Loose* loose) {
   messages_ -= sqlite3_changes(db_.handle());
 }
 
-// Removes what is damaged; announces in our log, under the stamp that they have, the messages that no
-// unfrozen epoch of any log vouches for any more. One may turn out to be damaged itself.
+// Removes what is damaged; announces in our log, under the stamp that they have, the messages that
+// no unfrozen epoch of any log vouches for any more. One may turn out to be damaged itself.
 void Log::Settle(Loose loose) {
   Statement covered(db_,
                     "SELECT 1 FROM records r JOIN epochs e ON e.ref=r.epoch WHERE r.message=? AND "
@@ -523,8 +557,10 @@ void Log::Settle(Loose loose) {
   while (!loose.damaged.empty() || !loose.uncovered.empty() || loose.orphans) {
     if (loose.orphans) {
       loose.orphans = false;
-      Statement orphans(db_, "SELECT ref FROM messages m WHERE NOT EXISTS (SELECT 1 FROM records r WHERE "
-                             "r.message=m.ref)");
+      Statement orphans(
+          db_,
+          "SELECT ref FROM messages m WHERE NOT EXISTS (SELECT 1 FROM records r WHERE "
+          "r.message=m.ref)");
       while (orphans.Step()) loose.uncovered.push_back(orphans.Int(0));
     }
     while (!loose.damaged.empty()) {
@@ -578,8 +614,9 @@ void Log::Freeze(const Fork& fork) {
   update_epoch_.Bind(1, static_cast<int64_t>(state.head.seq)).BindBlob(2, state.head.chain.view());
   update_epoch_.Bind(3, 1).Bind(4, state.ref).Run();
   Loose loose;
-  Statement all(db_, "SELECT DISTINCT message FROM records WHERE epoch=? AND message IS NOT NULL "
-                     "ORDER BY seq");
+  Statement all(db_,
+                "SELECT DISTINCT message FROM records WHERE epoch=? AND message IS NOT NULL "
+                "ORDER BY seq");
   all.Bind(1, state.ref);
   while (all.Step()) loose.uncovered.push_back(all.Int(0));
   Settle(std::move(loose));

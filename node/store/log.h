@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The write side of the store: the replicated log and the message table, changed in transactions.
-// Knows no threads and no queue; see writer.h. All calls belong to one thread. Failures of the database
-// are thrown as SqliteError; the transaction must then be rolled back.
+// Knows no threads and no queue; see writer.h. All calls belong to one thread. Failures of the
+// database are thrown as SqliteError; the transaction must then be rolled back.
 #pragma once
 
 #include <map>
@@ -38,8 +38,9 @@ class Log {
   Log(Database& db, Options options, Hlc& clock, Random& random);
 
   void Begin();
-  bool Commit();    // durable when it returns; true: something was written
-  // As if nothing since Begin() had been called; harmless after a Begin() that failed, and after Commit().
+  bool Commit();  // durable when it returns; true: something was written
+  // As if nothing since Begin() had been called; harmless after a Begin() that failed, and after
+  // Commit().
   void Rollback();
 
   // REQUIRES, all below: between Begin() and Commit().
@@ -47,19 +48,21 @@ class Log {
   // Stores a message in our own log, unless it is known.
   Appended Append(const ValidMessage& message, std::optional<Stamp> given);
 
-  // Takes what continues the heads here. A run that has another chain at our head is a fork: Freeze().
+  // Takes what continues the heads here. A run that has another chain at our head is a fork:
+  // Freeze().
   Applied Apply(const VerifiedRun& run);
 
   // Does what each of them asks for.
   void Heed(const Findings& findings);
 
   // Freezes an epoch of which two branches exist and announces its messages anew where nothing else
-  // vouches for them. Does nothing when it is frozen already, or when the fork was seen above our head:
-  // that head has been lowered since. A difference that our own damage explains is repaired instead.
+  // vouches for them. Does nothing when it is frozen already, or when the fork was seen above our
+  // head: that head has been lowered since. A difference that our own damage explains is repaired
+  // instead.
   void Freeze(const Fork& fork);
 
-  // Lowers every head that vouches for the damaged record, so that it is pulled again; announces intact
-  // messages that this uncovers. Does nothing where nothing is damaged (any more).
+  // Lowers every head that vouches for the damaged record, so that it is pulled again; announces
+  // intact messages that this uncovers. Does nothing where nothing is damaged (any more).
   void Repair(const CorruptRecord& corrupt);
   // The same for a stored message that does not match its id, whether or not a record names it.
   void RepairMessage(int64_t message_ref);
@@ -98,9 +101,11 @@ class Log {
   bool HeadIsLast(const EpochKey& key, EpochState* state);
   EpochState& Touch(const EpochKey& key);  // creates; remembers the state for Rollback()
   void WriteTouched();
-  const EpochKey& LiveEpoch();             // begins one where there is none
+  const EpochKey& LiveEpoch();  // begins one where there is none
 
   std::optional<StoredMessage> Find(const MessageId& id);
+  // The stored copy of `message`; one that was damaged is whole again.
+  std::optional<StoredMessage> FindAndMend(const ValidMessage& message);
   // `damaged_message`: the copy that was meant, where it does not match its id; else 0.
   std::optional<StoredMessage> FindByDigest(const VerifiedRecord& record, int64_t* damaged_message);
   int64_t InsertMessage(const ValidMessage& message, Stamp stamp);

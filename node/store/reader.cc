@@ -57,7 +57,8 @@ std::string WalkSql(const Walk& walk, bool places, bool descending) {
   std::string sql = "SELECT ";
   sql += places ? "p.stamp, p.id, " : "m.stamp, m.id, ";
   sql += kMessageColumns;
-  sql += places ? " FROM places p JOIN messages m ON m.ref=p.message"
+  // CROSS JOIN keeps the order of tables: another one would have to sort.
+  sql += places ? " FROM places p CROSS JOIN messages m ON m.ref=p.message"
                 : " FROM messages m INDEXED BY " + std::string(walk.index);
   const std::string table = places ? "p" : "m";
   sql += " WHERE " + table + ".stamp BETWEEN ?1 AND ?2 AND (" + table + ".stamp, " + table + ".id)";
@@ -71,6 +72,14 @@ std::string WalkSql(const Walk& walk, bool places, bool descending) {
 }
 
 }  // namespace
+
+std::vector<std::string> HistoryStatements(const Filter& filter, bool descending) {
+  std::vector<std::string> statements;
+  for (const Walk& walk : PlanWalks(filter)) {
+    for (const bool places : {false, true}) statements.push_back(WalkSql(walk, places, descending));
+  }
+  return statements;
+}
 
 // One running walk: its rows come in order of place.
 class ReadConnection::Source {
@@ -94,8 +103,8 @@ class ReadConnection::Source {
     if (query.descending) after_.id.bytes.fill(0xff);
     if (query.after) {
       after_ = *query.after;
-      (query.descending ? most : least) = query.descending ? std::min(most, after_.stamp)
-                                                           : std::max(least, after_.stamp);
+      (query.descending ? most : least) =
+          query.descending ? std::min(most, after_.stamp) : std::max(least, after_.stamp);
     }
     statement_.Bind(1, SqlStamp(least)).Bind(2, SqlStamp(most)).Bind(3, SqlStamp(after_.stamp));
     statement_.BindBlob(4, after_.id.view());
@@ -186,8 +195,8 @@ ReadPage ReadConnection::ReadHistory(const HistoryQuery& query, const LogState& 
     Source* next = nullptr;
     for (const auto& source : sources) {
       if (source->empty()) continue;
-      if (next == nullptr || (query.descending ? source->place() > next->place()
-                                               : source->place() < next->place())) {
+      if (next == nullptr ||
+          (query.descending ? source->place() > next->place() : source->place() < next->place())) {
         next = source.get();
       }
     }
@@ -211,7 +220,8 @@ ReadPage ReadConnection::ReadHistory(const HistoryQuery& query, const LogState& 
     if (give) {
       HistoryItem item;
       item.place = place;
-      item.shown = {place.id, MessageFromRow(row, kMessageColumn), StampFromSql(row.Int(kStampColumn))};
+      item.shown = {place.id, MessageFromRow(row, kMessageColumn),
+                    StampFromSql(row.Int(kStampColumn))};
       if (IdOf(item.shown.message) != place.id) {
         result.damage = Damage{ref};
         return result;
@@ -291,7 +301,9 @@ void ReadConnection::ReadRecords(const EpochKey& epoch, Seq from, Seq to,
       "m.room, m.text, m.timestamp, m.key FROM records r LEFT JOIN messages m ON m.ref=r.message "
       "WHERE r.epoch=? AND r.seq BETWEEN ? AND ? ORDER BY r.seq");
   ScopedReset reset(select);
-  select.Bind(1, it->second.ref).Bind(2, static_cast<int64_t>(from)).Bind(3, static_cast<int64_t>(to));
+  select.Bind(1, it->second.ref)
+      .Bind(2, static_cast<int64_t>(from))
+      .Bind(3, static_cast<int64_t>(to));
   while (select.Step()) {
     StoredRecord stored;
     Record& record = stored.wire.record;

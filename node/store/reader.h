@@ -73,6 +73,9 @@ class ReadConnection final : public LogReader {
   std::map<int64_t, EpochKey> keys_by_ref_;  // of state_
 };
 
+// What ReadHistory() prepares for such a query, for a look at its plans.
+std::vector<std::string> HistoryStatements(const Filter& filter, bool descending);
+
 class ReadPool {
  public:
   ReadPool(std::string path, int cache_mib, size_t max_connections);

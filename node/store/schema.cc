@@ -10,13 +10,14 @@ namespace {
 constexpr int kSchemaVersion = 1;
 // "ChtC": tells our files from others' (sqlite3's PRAGMA application_id).
 constexpr int kApplicationId = 0x43687443;
-// A full structural check reads the whole file: at this size it takes about a second. Larger files are
-// checked page by page as they are read.
+// A full structural check reads the whole file: at this size it takes about a second. Larger files
+// are checked page by page as they are read.
 constexpr uintmax_t kQuickCheckMaxBytes = uintmax_t{512} << 20;
 
-// One row of `messages` is one message; `stamp` is the smallest of its records' stamps. `places` holds
-// the larger ones, so that a walk that began before a stamp became smaller still finds the message in
-// its old place. Indexes that order history carry the id, because (stamp, id) is the place.
+// One row of `messages` is one message; `stamp` is the smallest of its records' stamps. `places`
+// holds the larger ones, so that a walk that began before a stamp became smaller still finds the
+// message in its old place. Indexes that order history carry the id, because (stamp, id) is the
+// place.
 constexpr const char* kSchema = R"sql(
 CREATE TABLE meta(
   name  TEXT PRIMARY KEY,
@@ -84,7 +85,8 @@ int64_t IntPragma(const Database& db, const char* sql) {
 }
 
 std::string WayOut(const std::string& path) {
-  return "; restore a backup of its directory, or move the directory away and start the node empty: "
+  return "; restore a backup of its directory, or move the directory away and start the node "
+         "empty: "
          "it fetches everything from its peers (" +
          path + ")";
 }
@@ -112,10 +114,10 @@ Result<std::unique_ptr<Database>, std::string> OpenForWriting(const std::string&
                                                               int cache_mib) {
   try {
     std::error_code ignored;
-    const bool is_new = !std::filesystem::exists(path, ignored) ||
-                        std::filesystem::file_size(path, ignored) == 0;
-    auto db = std::make_unique<Database>(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE |
-                                                   SQLITE_OPEN_NOMUTEX);
+    const bool is_new =
+        !std::filesystem::exists(path, ignored) || std::filesystem::file_size(path, ignored) == 0;
+    auto db = std::make_unique<Database>(
+        path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX);
     Configure(db.get(), cache_mib);
     db->Execute("PRAGMA journal_mode=WAL");
     db->Execute("PRAGMA synchronous=FULL");

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The database file: its tables, how a connection to it is opened, and how it is checked at the start.
+// The database file: its tables, how a connection to it is opened, and how it is checked at the
+// start.
 #pragma once
 
 #include <memory>
@@ -19,8 +20,8 @@ inline Stamp StampFromSql(int64_t value) {
   return static_cast<Stamp>(value) ^ (uint64_t{1} << 63);
 }
 
-// Opens for writing; creates the tables in a new file. WAL, synchronous=FULL; checkpoints are left to
-// the writer. The error says what is wrong and what to do; `path` is not changed then.
+// Opens for writing; creates the tables in a new file. WAL, synchronous=FULL; checkpoints are left
+// to the writer. The error says what is wrong and what to do; `path` is not changed then.
 Result<std::unique_ptr<Database>, std::string> OpenForWriting(const std::string& path,
                                                               const std::string& cluster,
                                                               int cache_mib);

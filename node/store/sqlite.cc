@@ -51,8 +51,8 @@ Statement& Statement::BindText(int index, std::string_view text) {
 Statement& Statement::BindBlob(int index, std::string_view bytes) {
   // A null pointer would bind NULL in place of an empty blob.
   const void* data = bytes.data() != nullptr ? bytes.data() : "";
-  Check(sqlite3_bind_blob(handle_.get(), index, data, static_cast<int>(bytes.size()),
-                          SQLITE_STATIC));
+  Check(
+      sqlite3_bind_blob(handle_.get(), index, data, static_cast<int>(bytes.size()), SQLITE_STATIC));
   return *this;
 }
 
@@ -70,7 +70,9 @@ bool Statement::Step() {
   throw error;
 }
 
-void Statement::Reset() { sqlite3_reset(handle_.get()); }
+void Statement::Reset() {
+  sqlite3_reset(handle_.get());
+}
 
 void Statement::Run() {
   Step();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// RAII over SQLite's C interface, as thin as the store needs it: a connection, a prepared statement, an
-// error. Every failure is an SqliteError; the store turns it into a value at its boundary.
-// A Database and its Statements belong to one thread at a time.
+// RAII over SQLite's C interface, as thin as the store needs it: a connection, a prepared
+// statement, an error. Every failure is an SqliteError; the store turns it into a value at its
+// boundary. A Database and its Statements belong to one thread at a time.
 #pragma once
 
 #include <sqlite3.h>
@@ -46,8 +46,8 @@ class Database {
   std::unique_ptr<sqlite3, Close> handle_;
 };
 
-// Bind, Step until false, Reset. Columns count from 0, parameters from 1. Bound texts and blobs are not
-// copied: they must live until Reset. Text and blob columns live until the next Step or Reset.
+// Bind, Step until false, Reset. Columns count from 0, parameters from 1. Bound texts and blobs are
+// not copied: they must live until Reset. Text and blob columns live until the next Step or Reset.
 class Statement {
  public:
   Statement(const Database& db, std::string_view sql);
@@ -78,8 +78,8 @@ class Statement {
   std::unique_ptr<sqlite3_stmt, Finalize> handle_;
 };
 
-// Resets a statement when the scope ends, also by an exception: a statement left open would hold its
-// read snapshot and pin the WAL.
+// Resets a statement when the scope ends, also by an exception: a statement left open would hold
+// its read snapshot and pin the WAL.
 class ScopedReset {
  public:
   explicit ScopedReset(Statement& statement) : statement_(statement) {}

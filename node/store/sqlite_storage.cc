@@ -16,7 +16,9 @@ namespace chatchain {
 
 namespace {
 
-std::string DatabasePath(const std::string& directory) { return directory + "/chatchain.db"; }
+std::string DatabasePath(const std::string& directory) {
+  return directory + "/chatchain.db";
+}
 
 Problem ReadFailed(const SqliteError& error) {
   spdlog::error("reading the database failed: {} (code {})", error.what(), error.extended_code());
@@ -26,8 +28,8 @@ Problem ReadFailed(const SqliteError& error) {
 }  // namespace
 
 Result<std::unique_ptr<SqliteStorage>, std::string> SqliteStorage::Open(Options options,
-                                                                        const Clock& clock, Hlc& hlc,
-                                                                        Random& random) {
+                                                                        const Clock& clock,
+                                                                        Hlc& hlc, Random& random) {
   std::error_code failure;
   std::filesystem::create_directories(options.directory, failure);
   if (failure) {
@@ -47,15 +49,15 @@ Result<std::unique_ptr<SqliteStorage>, std::string> SqliteStorage::Open(Options 
   if (!db) return Err(db.error());
   storage->db_ = std::move(*db);
   try {
-    storage->log_ = std::make_unique<Log>(*storage->db_, Log::Options{set.cluster, set.node_id}, hlc,
-                                          random);
+    storage->log_ =
+        std::make_unique<Log>(*storage->db_, Log::Options{set.cluster, set.node_id}, hlc, random);
   } catch (const SqliteError& error) {
     return Err("cannot read " + DatabasePath(set.directory) + ": " + error.what());
   }
-  storage->writer_ = std::make_unique<Writer>(*storage->db_, *storage->log_, storage->board_, clock,
-                                              set.writer);
-  storage->readers_ = std::make_unique<ReadPool>(DatabasePath(set.directory), set.cache_mib,
-                                                 set.read_connections);
+  storage->writer_ =
+      std::make_unique<Writer>(*storage->db_, *storage->log_, storage->board_, clock, set.writer);
+  storage->readers_ =
+      std::make_unique<ReadPool>(DatabasePath(set.directory), set.cache_mib, set.read_connections);
   return storage;
 }
 
@@ -88,7 +90,8 @@ Result<std::vector<Appended>, WriteError> SqliteStorage::Append(
 Problem SqliteStorage::Damaged(const Damage& damage) {
   // In the background: the reader that found it does not wait.
   writer_->Post([ref = damage.message_ref](Log& log) { log.RepairMessage(ref); });
-  return Unavailable("a stored message is damaged here and is being fetched again; ask another node");
+  return Unavailable(
+      "a stored message is damaged here and is being fetched again; ask another node");
 }
 
 Try<HistoryPage> SqliteStorage::ReadHistory(const HistoryQuery& query, const LogState& state) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Storage on one SQLite file: joins the log, its writer thread and the read connections. Thread-safe.
+// Storage on one SQLite file: joins the log, its writer thread and the read connections.
+// Thread-safe.
 #pragma once
 
 #include <memory>
@@ -24,8 +25,9 @@ class SqliteStorage final : public Storage {
   };
 
   // The error is one line for the operator and says what to do.
-  static Result<std::unique_ptr<SqliteStorage>, std::string> Open(Options options, const Clock& clock,
-                                                                  Hlc& hlc, Random& random);
+  static Result<std::unique_ptr<SqliteStorage>, std::string> Open(Options options,
+                                                                  const Clock& clock, Hlc& hlc,
+                                                                  Random& random);
   ~SqliteStorage() override;
 
   LogStatePtr State() const override { return board_.Current(); }
@@ -44,7 +46,8 @@ class SqliteStorage final : public Storage {
   int64_t DiskBytes() const;
 
  private:
-  SqliteStorage(Options options, const Clock& clock) : options_(std::move(options)), clock_(clock) {}
+  SqliteStorage(Options options, const Clock& clock)
+      : options_(std::move(options)), clock_(clock) {}
   Problem Damaged(const Damage& damage);
 
   const Options options_;

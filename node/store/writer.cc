@@ -44,8 +44,9 @@ void StateBoard::Interrupt() {
   changed_.NotifyAll();
 }
 
-// Where callers wait whose writes were queued between two commits. The next commit takes them all, so one
-// system call wakes them all; one for each would cost the writer more than storing a message does.
+// Where callers wait whose writes were queued between two commits. The next commit takes them all,
+// so one system call wakes them all; one for each would cost the writer more than storing a message
+// does.
 struct Writer::Gate {
   Mutex mutex;
   CondVar changed;
@@ -83,6 +84,7 @@ Writer::Writer(Database& db, Log& log, StateBoard& board, const Clock& clock, Op
       gate_(std::make_shared<Gate>()),
       checkpoint_at_bytes_(options.checkpoint_bytes) {
   board_.Publish(log_.Snapshot());
+  stats_.repaired_records = log_.repaired_records();  // what opening the log has mended
   sqlite3_wal_hook(
       db_.handle(),
       [](void* self, sqlite3*, const char*, int pages) {
@@ -141,11 +143,13 @@ Result<void, WriteError> Writer::Execute(Work work, SteadyTime deadline, size_t 
     if (job->phase == Job::Phase::kDone) break;
     if (job->phase == Job::Phase::kQueued) {
       job->phase = Job::Phase::kGivenUp;
-      return Err(WriteError{WriteError::Kind::kExpired, "the deadline passed before the write began"});
+      return Err(
+          WriteError{WriteError::Kind::kExpired, "the deadline passed before the write began"});
     }
-    return Err(WriteError{WriteError::Kind::kUnknown,
-                          "the disk did not answer in time: the write may be stored or not; a retry "
-                          "with the same Idempotency-Key is safe"});
+    return Err(
+        WriteError{WriteError::Kind::kUnknown,
+                   "the disk did not answer in time: the write may be stored or not; a retry "
+                   "with the same Idempotency-Key is safe"});
   }
   return std::move(job->result);
 }
@@ -187,7 +191,8 @@ bool Writer::Take(std::deque<std::shared_ptr<Job>>* batch) {
     }
   }
   size_t weight = 0;
-  while (!queue_.empty() && (batch->empty() || weight + queue_.front()->weight <= options_.max_batch_weight)) {
+  while (!queue_.empty() &&
+         (batch->empty() || weight + queue_.front()->weight <= options_.max_batch_weight)) {
     weight += queue_.front()->weight;
     batch->push_back(std::move(queue_.front()));
     queue_.pop_front();
@@ -199,7 +204,8 @@ bool Writer::Take(std::deque<std::shared_ptr<Job>>* batch) {
 void Writer::Answer(const std::vector<std::shared_ptr<Job>>& jobs,
                     const Result<void, WriteError>& outcome) {
   for (const auto& job : jobs) job->Finish(outcome);
-  // The jobs of one gate stand together. Where a batch took only some of them, the others go on waiting.
+  // The jobs of one gate stand together. Where a batch took only some of them, the others go on
+  // waiting.
   const Gate* last = nullptr;
   for (const auto& job : jobs) {
     if (job->gate.get() != last) job->gate->changed.NotifyAll();
@@ -247,7 +253,8 @@ void Writer::Commit(std::deque<std::shared_ptr<Job>>* batch) {
 }
 
 WriteError Writer::HandleFailure(const SqliteError& error) {
-  // Another program holds the file for a moment, or memory is short: nothing is wrong with the disk.
+  // Another program holds the file for a moment, or memory is short: nothing is wrong with the
+  // disk.
   const bool passing = error.code() == SQLITE_BUSY || error.code() == SQLITE_NOMEM;
   const bool full = error.disk_full() || error.extended_code() == SQLITE_IOERR_SHMSIZE;
   bool rolled_back = true;
@@ -263,16 +270,18 @@ WriteError Writer::HandleFailure(const SqliteError& error) {
   MutexLock lock(mutex_);
   if (full && rolled_back) {
     if (write_state() != WriteState::kDiskFull) {
-      spdlog::error("the disk is full ({}): nothing can be stored until there is space; reading goes on",
-                    error.what());
+      spdlog::error(
+          "the disk is full ({}): nothing can be stored until there is space; reading goes on",
+          error.what());
     }
     write_error_ = "the disk is full: free some space, writing resumes by itself";
     write_state_.store(WriteState::kDiskFull);
     return {WriteError::Kind::kDiskFull, write_error_};
   }
-  spdlog::critical("writing failed ({}, code {}): this process writes no more. Check the disk, then "
-                   "restart the node",
-                   error.what(), error.extended_code());
+  spdlog::critical(
+      "writing failed ({}, code {}): this process writes no more. Check the disk, then "
+      "restart the node",
+      error.what(), error.extended_code());
   write_error_ = std::string("writing to the disk failed (") + error.what() +
                  "): check the disk, then restart the node";
   write_state_.store(WriteState::kFailed);
@@ -306,8 +315,9 @@ void Writer::ProbeDisk() {
 void Writer::Checkpoint() {
   int pages = 0;
   int done = 0;
-  // RESTART: the next commit writes the WAL from its beginning. It waits for readers, whose snapshots are
-  // short, for at most that long; else the WAL grows by a quarter before the next try.
+  // RESTART: the next commit writes the WAL from its beginning. It waits for readers, whose
+  // snapshots are short, for at most that long; else the WAL grows by a quarter before the next
+  // try.
   sqlite3_busy_timeout(db_.handle(), 50);
   const int code =
       sqlite3_wal_checkpoint_v2(db_.handle(), nullptr, SQLITE_CHECKPOINT_RESTART, &pages, &done);

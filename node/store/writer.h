@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
-// The writer thread: takes all that is queued, runs it in one transaction with one fsync, publishes the
-// new state, then answers each. Callers block in Execute(); all methods are thread-safe.
+// The writer thread: takes all that is queued, runs it in one transaction with one fsync, publishes
+// the new state, then answers each. Callers block in Execute(); all methods are thread-safe.
 //
-// After a failed fsync it stops writing for good: what the kernel dropped cannot be written again. A full
-// disk is no such failure: the transaction is rolled back, and writing resumes when there is space. Nor is
-// a database that another program holds, or a lack of memory: these are answered and forgotten.
+// After a failed fsync it stops writing for good: what the kernel dropped cannot be written again.
+// A full disk is no such failure: the transaction is rolled back, and writing resumes when there is
+// space. Nor is a database that another program holds, or a lack of memory: these are answered and
+// forgotten.
 #pragma once
 
 #include <atomic>
@@ -27,9 +28,10 @@ class StateBoard {
  public:
   LogStatePtr Current() const;
   void Publish(LogStatePtr state);
-  // Waits until `ready` holds for the current state, the deadline passes or Interrupt() is called. Gives
-  // the state it saw last. `ready` is called without a lock held.
-  LogStatePtr WaitUntil(const std::function<bool(const LogState&)>& ready, SteadyTime deadline) const;
+  // Waits until `ready` holds for the current state, the deadline passes or Interrupt() is called.
+  // Gives the state it saw last. `ready` is called without a lock held.
+  LogStatePtr WaitUntil(const std::function<bool(const LogState&)>& ready,
+                        SteadyTime deadline) const;
   // Ends all waits, present and future.
   void Interrupt();
 
@@ -52,7 +54,7 @@ struct WriterStats {
 class Writer {
  public:
   struct Options {
-    size_t max_queue = 10'000;  // jobs
+    size_t max_queue = 10'000;         // jobs
     size_t max_batch_weight = 20'000;  // records in one transaction, roughly
     int64_t checkpoint_bytes = 16 << 20;
   };
@@ -62,8 +64,8 @@ class Writer {
   Writer(Database& db, Log& log, StateBoard& board, const Clock& clock, Options options);
   ~Writer();  // finishes what is queued
 
-  // Blocks until `work` is committed. `work` must own what it touches (shared_ptr): after kUnknown it may
-  // still run. `weight`: how many records it may write.
+  // Blocks until `work` is committed. `work` must own what it touches (shared_ptr): after kUnknown
+  // it may still run. `weight`: how many records it may write.
   Result<void, WriteError> Execute(Work work, SteadyTime deadline, size_t weight = 1);
 
   // Queues work that nobody waits for; dropped where the queue is full or writing has ended.
@@ -103,9 +105,9 @@ class Writer {
   WriterStats stats_ GUARDED_BY(mutex_);
 
   std::atomic<WriteState> write_state_{WriteState::kWritable};
-  int wal_pages_ = 0;             // after the last commit; set by SQLite's hook
-  int64_t checkpoint_at_bytes_;   // grows while readers hold the WAL
-  std::thread thread_;            // last: it uses all of the above
+  int wal_pages_ = 0;            // after the last commit; set by SQLite's hook
+  int64_t checkpoint_at_bytes_;  // grows while readers hold the WAL
+  std::thread thread_;           // last: it uses all of the above
 };
 
 }  // namespace chatchain

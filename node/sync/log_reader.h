@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What the sync protocol needs to read of the log. The store implements it; tests and simulations may
-// bring their own.
+// What the sync protocol needs to read of the log. The store implements it; tests and simulations
+// may bring their own.
 #pragma once
 
 #include <cstdint>
@@ -25,7 +25,7 @@ struct LogState {
   };
 
   std::map<EpochKey, EpochState> epochs;
-  HeadVector heads;  // of epochs that are not frozen and hold something
+  HeadVector heads;              // of epochs that are not frozen and hold something
   std::optional<EpochKey> live;  // where this process appends; absent before its first record
   std::vector<EpochKey> forks;   // frozen epochs
   bool id_runs_twice = false;
@@ -50,9 +50,9 @@ struct Fork {
 
 // What an exchange with a peer showed beyond records: the log acts on it.
 struct Findings {
-  std::vector<Fork> forked;            // freeze them
-  std::vector<CorruptRecord> corrupt;  // repair them
-  bool twin = false;                   // another process has our id
+  std::vector<Fork> forked;             // freeze them
+  std::vector<CorruptRecord> corrupt;   // repair them
+  bool twin = false;                    // another process has our id
   std::optional<EpochKey> taken_epoch;  // our live epoch, which somebody else writes
   // Highest counter of the epochs of our own id that the peer names and we do not hold.
   uint32_t own_counter = 0;
@@ -64,7 +64,7 @@ struct Findings {
 
 // One stored record with its body, as it is served.
 struct StoredRecord {
-  WireRecord wire;  // digest recomputed from the stored body
+  WireRecord wire;          // digest recomputed from the stored body
   int64_t message_ref = 0;  // 0: not a message
 };
 

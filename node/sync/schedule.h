@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// When to pull a peer: once an interval, at once while it has more or a reader waits, and after errors
-// with full jitter (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/), capped at
-// 2 s. Pure: time and randomness are passed in.
+// When to pull a peer: once an interval, at once while it has more or a reader waits, and after
+// errors with full jitter
+// (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/), capped at 2 s. Pure:
+// time and randomness are passed in.
 #pragma once
 
 #include <algorithm>
@@ -32,8 +33,7 @@ class PullSchedule {
   void Failed(SteadyTime now, Random& random) {
     failures_ = std::min(failures_ + 1, 30);
     const int64_t ceiling_ms = std::min(kBackoffMax_ms, kBackoffBase_ms << std::min(failures_, 10));
-    next_ = now + std::chrono::milliseconds(
-                      random.Below(static_cast<uint64_t>(ceiling_ms)) + 1);
+    next_ = now + std::chrono::milliseconds(random.Below(static_cast<uint64_t>(ceiling_ms)) + 1);
   }
 
  private:

@@ -53,8 +53,9 @@ struct Wanted {
   size_t share = 0;  // records
 };
 
-// Divides a page among epochs: each gets what it needs, as long as that is no more than its equal part
-// of the rest. So an epoch that the puller cannot take, for whatever reason, never fills the page.
+// Divides a page among epochs: each gets what it needs, as long as that is no more than its equal
+// part of the rest. So an epoch that the puller cannot take, for whatever reason, never fills the
+// page.
 void DivideEvenly(size_t limit, std::vector<Wanted>* wanted) {
   std::vector<Wanted*> smallest_first;
   smallest_first.reserve(wanted->size());
@@ -71,8 +72,8 @@ void DivideEvenly(size_t limit, std::vector<Wanted>* wanted) {
   }
 }
 
-// Appends the records of one epoch after `held`, checking each against the chain, up to its share and
-// until `bytes_end` is reached. False when some had to be left for the next page.
+// Appends the records of one epoch after `held`, checking each against the chain, up to its share
+// and until `bytes_end` is reached. False when some had to be left for the next page.
 bool AppendEpoch(const SyncRequest& request, const Wanted& wanted, size_t bytes_end,
                  const Hash& seed, LogReader& reader, Served* served) {
   const EpochKey& key = *wanted.key;
@@ -155,9 +156,7 @@ Served ServeSync(const SyncRequest& request, const ServeContext& context) {
         served.answer.forks.push_back(key);
         findings.forked.push_back({key, request.have.at(key).seq});
         continue;
-      case Holding::kDamaged:
-        findings.corrupt.push_back({key, request.have.at(key).seq});
-        continue;
+      case Holding::kDamaged: findings.corrupt.push_back({key, request.have.at(key).seq}); continue;
       case Holding::kAhead:
         if (state.live == key) findings.taken_epoch = key;
         // Of our own origin, nobody should be ahead of us: what they hold may be another branch.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The answering side of POST /sync: from a puller's `have`, the records that it lacks. Pure: reads a
-// snapshot through LogReader, keeps nothing per puller.
+// The answering side of POST /sync: from a puller's `have`, the records that it lacks. Pure: reads
+// a snapshot through LogReader, keeps nothing per puller.
 #pragma once
 
 #include <string>
@@ -12,11 +12,11 @@
 namespace chatchain {
 
 struct Served {
-  SyncAnswer answer;            // without records
-  std::string records_json;     // what belongs between its brackets
+  SyncAnswer answer;         // without records
+  std::string records_json;  // what belongs between its brackets
   size_t records = 0;
-  // What the puller is proven to hold, or is taken to hold, of the epochs here: forked epochs, damaged
-  // ones and unproven heads of our own origin are left out.
+  // What the puller is proven to hold, or is taken to hold, of the epochs here: forked epochs,
+  // damaged ones and unproven heads of our own origin are left out.
   HeadVector holds;
   Findings findings;
 };

@@ -99,8 +99,7 @@ Verdict VerifyAnswer(SyncAnswer&& answer, const VerifyContext& context, LogReade
   }
   for (const auto& [key, theirs] : answer.heads) {
     if (key.origin == context.node_id && state.epochs.count(key) == 0) {
-      findings.own_counter =
-          std::max(findings.own_counter, static_cast<uint32_t>(key.epoch >> 32));
+      findings.own_counter = std::max(findings.own_counter, static_cast<uint32_t>(key.epoch >> 32));
     }
     const auto it = state.heads.find(key);
     if (it == state.heads.end()) continue;
@@ -123,9 +122,8 @@ Verdict VerifyAnswer(SyncAnswer&& answer, const VerifyContext& context, LogReade
   auto& records = answer.records;
   for (auto first = records.begin(); first != records.end();) {
     const EpochKey key = first->record.epoch;
-    const auto last = std::find_if(first, records.end(), [&](const WireRecord& wire) {
-      return wire.record.epoch != key;
-    });
+    const auto last = std::find_if(
+        first, records.end(), [&](const WireRecord& wire) { return wire.record.epoch != key; });
     if (!Contains(findings.forked, key)) VerifyEpoch(first, last, context, &verdict);
     first = last;
   }

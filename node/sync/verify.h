@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The pulling side of POST /sync: what an answer may change here. Pure: an answer and the state that it
-// was asked with go in, verified runs of records and findings come out. Nothing that has not passed here
-// reaches the store.
+// The pulling side of POST /sync: what an answer may change here. Pure: an answer and the state
+// that it was asked with go in, verified runs of records and findings come out. Nothing that has
+// not passed here reaches the store.
 #pragma once
 
 #include <string>

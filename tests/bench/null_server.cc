@@ -4,9 +4,9 @@
 // price of the store.
 //
 //   chatchain-bench-null-server [HOST:PORT]      by default 127.0.0.1:0; ends at SIGTERM or SIGINT
-#include <nlohmann/json.hpp>
 #include <csignal>
 #include <cstdio>
+#include <nlohmann/json.hpp>
 #include <string>
 
 #include "common/http/negotiation.h"

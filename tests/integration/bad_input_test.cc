@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Bad input at the real programs, node and proxy alike: the code of the contract, a detail that names what
-// is wrong, and nothing changed.
+// Bad input at the real programs, node and proxy alike: the code of the contract, a detail that
+// names what is wrong, and nothing changed.
 #include <algorithm>
 #include <catch2/catch.hpp>
 
@@ -36,7 +36,8 @@ std::string Named(const std::string& sender) {
 }
 
 std::string Nested(int depth) {
-  return std::string(static_cast<size_t>(depth), '[') + std::string(static_cast<size_t>(depth), ']');
+  return std::string(static_cast<size_t>(depth), '[') +
+         std::string(static_cast<size_t>(depth), ']');
 }
 
 std::vector<Case> Bodies() {
@@ -74,7 +75,8 @@ std::vector<Case> Bodies() {
       {"an empty text", 422, "text", Text("")},
       {"an empty sender", 422, "sender", Named("")},
       {"a sender of 257 bytes", 422, "sender", Named(std::string(257, 'a'))},
-      {"a sender of 129 wide letters", 422, "sender", [] {
+      {"a sender of 129 wide letters", 422, "sender",
+       [] {
          std::string name;
          for (int i = 0; i < 129; ++i) name += "ü";
          return Named(name);
@@ -92,8 +94,7 @@ std::vector<Case> Bodies() {
       {"a timestamp of 1e30", 422, "timestamp", With(",\"timestamp\":1e30")},
       {"a timestamp of 2^53+1", 422, "timestamp", With(",\"timestamp\":9007199254740993")},
       {"a timestamp of -2^53-1", 422, "timestamp", With(",\"timestamp\":-9007199254740993")},
-      {"a timestamp beyond 64 bits", 422, "timestamp",
-       With(",\"timestamp\":99999999999999999999")},
+      {"a timestamp beyond 64 bits", 422, "timestamp", With(",\"timestamp\":99999999999999999999")},
   };
   for (Case& each : cases) each.headers.emplace("Content-Type", "application/json");
   return cases;
@@ -120,21 +121,28 @@ std::vector<Case> Headers() {
       {"acks of too many", 422, "ChatChain-Acks", good, json({{"ChatChain-Acks", "2"}})},
       {"acks in words", 422, "ChatChain-Acks", good, json({{"ChatChain-Acks", "two"}})},
       {"a session of garbage", 400, "ChatChain-Session", good, json({{"ChatChain-Session", "?"}})},
-      {"another consistency", 422, "ChatChain-Consistency", "",
-       {{"ChatChain-Consistency", "eventual"}}, "GET"},
+      {"another consistency",
+       422,
+       "ChatChain-Consistency",
+       "",
+       {{"ChatChain-Consistency", "eventual"}},
+       "GET"},
       {"a key on a batch", 400, "Idempotency-Key", "{\"messages\":[" + good + "]}",
        json({{"Idempotency-Key", "k"}}), "POST", "/messages/batch"},
-      {"an empty batch", 422, "messages", R"({"messages":[]})", json({}), "POST", "/messages/batch"},
+      {"an empty batch", 422, "messages", R"({"messages":[]})", json({}), "POST",
+       "/messages/batch"},
       {"a batch that is no list", 422, "messages", R"({"messages":5})", json({}), "POST",
        "/messages/batch"},
       {"a batch without messages", 422, "messages", "{}", json({}), "POST", "/messages/batch"},
       {"a batch with more members", 400, "extra", R"({"messages":[],"extra":1})", json({}), "POST",
        "/messages/batch"},
-      {"a batch of 1001", 422, "messages", [&] {
+      {"a batch of 1001", 422, "messages",
+       [&] {
          std::string body = "{\"messages\":[" + good;
          for (int i = 0; i < 1000; ++i) body += "," + good;
          return body + "]}";
-       }(), json({}), "POST", "/messages/batch"},
+       }(),
+       json({}), "POST", "/messages/batch"},
       {"another method", 405, "", "", {}, "DELETE"},
       {"another path", 404, "", "", {}, "GET", "/nope"},
       {"a trailing slash", 404, "", "", {}, "GET", "/messages/"},
@@ -224,8 +232,8 @@ TEST_CASE("a bad item of a batch does not fail its neighbours") {
   const std::string good = R"({"sender":"a","recipient":"b","text":"first","key":"k1"})";
   const std::string other = R"({"sender":"a","recipient":"b","text":"second","key":"k1"})";
   const std::string body = "{\"messages\":[" + good + ",5," + With(",\"colour\":1") + "," + good +
-                           "," + other + "," + With(",\"key\":\"\"") + "," + With(",\"stamp\":\"zz\"") +
-                           "," + With("") + "]}";
+                           "," + other + "," + With(",\"key\":\"\"") + "," +
+                           With(",\"stamp\":\"zz\"") + "," + With("") + "]}";
   const Answer answer = cluster.api(0).Post("/messages/batch", body);
   INFO(answer.text());
   REQUIRE(answer.status == 200);
@@ -253,8 +261,8 @@ TEST_CASE("tokens of another cluster are refused") {
   const Answer with_cursor = cluster.api(0).Get("/messages?limit=2&cursor=" + cursor);
   CHECK(with_cursor.status == 400);
   CHECK(with_cursor.detail().find("cursor") != std::string::npos);
-  const Answer with_session = cluster.api(0).Get(
-      "/messages", {{"ChatChain-Session", page.header("ChatChain-Session")}});
+  const Answer with_session =
+      cluster.api(0).Get("/messages", {{"ChatChain-Session", page.header("ChatChain-Session")}});
   CHECK(with_session.status == 400);
   CHECK(with_session.detail().find("ChatChain-Session") != std::string::npos);
 
@@ -289,8 +297,8 @@ TEST_CASE("a body of 100 MB is refused without being read") {
   }
   for (const std::string path : {"/messages", "/messages/batch"}) {
     INFO(path);
-    const std::string head = "POST " + path + " HTTP/1.1\r\nHost: " + target +
-                             "\r\nContent-Type: application/json\r\n";
+    const std::string head =
+        "POST " + path + " HTTP/1.1\r\nHost: " + target + "\r\nContent-Type: application/json\r\n";
     {
       RawSocket announced = RawSocket::Connect(port);
       REQUIRE(announced.Send(head + "Content-Length: 104857600\r\n\r\n{\"sender\":"));
@@ -329,8 +337,9 @@ TEST_CASE("64 slow clients do not stop others") {
     if (i % 4 == 1) slow.back().Send("POST /messages HT");
     if (i % 4 == 2) slow.back().Send("POST /messages HTTP/1.1\r\nHost: x\r\nContent-Type: appl");
     if (i % 4 == 3) {
-      slow.back().Send("POST /messages HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-                       "Content-Length: 50\r\n\r\n{\"sender\":\"a\"");
+      slow.back().Send(
+          "POST /messages HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+          "Content-Length: 50\r\n\r\n{\"sender\":\"a\"");
     }
   }
   Ledger ledger;
@@ -343,7 +352,8 @@ TEST_CASE("64 slow clients do not stop others") {
   CheckHolds(target, ledger);
   // One of them makes up its mind.
   RawSocket& late = slow[2];
-  late.Send("ication/json\r\nContent-Length: " + std::to_string(With("").size()) + "\r\n\r\n" + With(""));
+  late.Send("ication/json\r\nContent-Length: " + std::to_string(With("").size()) + "\r\n\r\n" +
+            With(""));
   CHECK(late.ReadAnswer().rfind("HTTP/1.1 201 ", 0) == 0);
 }
 

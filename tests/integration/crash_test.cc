@@ -29,6 +29,7 @@ TEST_CASE("kill -9 of each node in turn under load loses nothing") {
   load.Stop();
   CHECK(load.failures() > 0);  // else nobody noticed the kills
   CheckConverged(cluster.addresses(), ledger);
+  CheckNoForks(cluster.addresses());
 }
 
 TEST_CASE("kill -9 of all nodes at once loses nothing") {
@@ -45,6 +46,7 @@ TEST_CASE("kill -9 of all nodes at once loses nothing") {
   load.AwaitMore(kSome);
   load.Stop();
   CheckConverged(cluster.addresses(), ledger);
+  CheckNoForks(cluster.addresses());
 }
 
 TEST_CASE("a node replaced by an empty one fetches everything and takes writes at once") {
@@ -64,6 +66,7 @@ TEST_CASE("a node replaced by an empty one fetches everything and takes writes a
   load.AwaitMore(kSome);
   load.Stop();
   CheckConverged(cluster.addresses(), ledger);
+  CheckNoForks(cluster.addresses());
 }
 
 TEST_CASE("a node restored from an older copy writes before it has caught up") {
@@ -90,7 +93,8 @@ TEST_CASE("a node restored from an older copy writes before it has caught up") {
   cluster.Fault(2, 0, FaultProxy::Fault::kCut);
   cluster.Fault(2, 1, FaultProxy::Fault::kCut);
   restored.Start();
-  // It hears nobody: what it acknowledges now would reuse positions if they were counted on disk only.
+  // It hears nobody: what it acknowledges now would reuse positions if they were counted on disk
+  // only.
   SendAll(restored.address(), ledger, 60, "while-behind");
   more.AwaitMore(kSome);
   SECTION("and then goes on") {}
@@ -106,6 +110,7 @@ TEST_CASE("a node restored from an older copy writes before it has caught up") {
   more.AwaitMore(kSome);
   more.Stop();
   CheckConverged(cluster.addresses(), ledger);
+  CheckNoForks(cluster.addresses());
 }
 
 TEST_CASE("kill -9 between accept and commit leaves whole messages or none") {
@@ -130,7 +135,8 @@ TEST_CASE("kill -9 between accept and commit leaves whole messages or none") {
     sends.retry = false;
     Load load({victim.address()}, ledger, sends);
     // Not synchronisation: the moment of the kill is meant to be any moment.
-    Eventually(milliseconds(5 + random() % 60), [] { return false; }, milliseconds(1));
+    Eventually(
+        milliseconds(5 + random() % 60), [] { return false; }, milliseconds(1));
     victim.Kill();
     load.Stop();
     CAPTURE(round);
@@ -152,6 +158,7 @@ TEST_CASE("kill -9 between accept and commit leaves whole messages or none") {
   cluster.Heal();
   CheckConverged(cluster.addresses(), ledger);
   CheckConverged(cluster.addresses(), elsewhere);
+  CheckNoForks(cluster.addresses());
 }
 
 }  // namespace chatchain::testing

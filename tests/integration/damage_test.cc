@@ -23,7 +23,9 @@ std::string MessageAt(Tamper& tamper, int seq) {
   return "(SELECT message FROM records WHERE " + Row(tamper, seq) + ")";
 }
 
-double Repaired(Api api) { return api.Metric("chatchain_node_repaired_records_total"); }
+double Repaired(Api api) {
+  return api.Metric("chatchain_node_repaired_records_total");
+}
 
 // Whatever it answers with 200 must be what was sent.
 void CheckNeverServed(const std::string& address, const Ledger& ledger) {
@@ -118,7 +120,8 @@ TEST_CASE("a damaged log is repaired and its epoch lives on") {
       tamper.ChangeOneRow("UPDATE records SET stamp=stamp+1 WHERE " + Row(tamper, 7));
     }
     SECTION("a chain at the end") {
-      tamper.ChangeOneRow("UPDATE records SET chain=randomblob(32) WHERE " + Row(tamper, kMessages));
+      tamper.ChangeOneRow("UPDATE records SET chain=randomblob(32) WHERE " +
+                          Row(tamper, kMessages));
     }
     SECTION("a row that is gone") {
       tamper.ChangeOneRow("DELETE FROM records WHERE " + Row(tamper, 7));

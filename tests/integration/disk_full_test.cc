@@ -69,12 +69,15 @@ TEST_CASE("a full disk refuses writes, serves reads, and recovers without a rest
     disk.Fill();
     Answer refused;
     // What space its files already have may take a few more.
-    REQUIRE(Eventually(seconds(20), [&] {
-      const Outgoing message = MakeMessage("filler");
-      refused = small.api().Send(message);
-      if (refused.ok()) ledger.Acknowledged(message, refused.id());
-      return !refused.ok();
-    }, milliseconds(0)));
+    REQUIRE(Eventually(
+        seconds(20),
+        [&] {
+          const Outgoing message = MakeMessage("filler");
+          refused = small.api().Send(message);
+          if (refused.ok()) ledger.Acknowledged(message, refused.id());
+          return !refused.ok();
+        },
+        milliseconds(0)));
     INFO(refused.text());
     CHECK(refused.status == 503);
     CHECK(refused.detail().find("disk is full") != std::string::npos);
@@ -98,12 +101,15 @@ TEST_CASE("a full disk refuses writes, serves reads, and recovers without a rest
   }
   SECTION("killed with a full disk") {
     disk.Fill();
-    Eventually(seconds(20), [&] {
-      const Outgoing message = MakeMessage("filler");
-      const Answer answer = small.api().Send(message);
-      if (answer.ok()) ledger.Acknowledged(message, answer.id());
-      return !answer.ok();
-    }, milliseconds(0));
+    Eventually(
+        seconds(20),
+        [&] {
+          const Outgoing message = MakeMessage("filler");
+          const Answer answer = small.api().Send(message);
+          if (answer.ok()) ledger.Acknowledged(message, answer.id());
+          return !answer.ok();
+        },
+        milliseconds(0));
     small.Kill();
     disk.Free();
     small.Start();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Real forks: one epoch with two branches that are both consistent. No branch is chosen and no message of
-// either is lost.
+// Real forks: one epoch with two branches that are both consistent. No branch is chosen and no
+// message of either is lost.
 #include <catch2/catch.hpp>
 
 #include "common/util/encoding.h"

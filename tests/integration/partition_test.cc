@@ -65,8 +65,12 @@ TEST_CASE("a one-way link carries what it can") {
   Cluster cluster(FaultyLinks(2));
   cluster.StartAll();
   Ledger ledger;
-  SECTION("cut") { cluster.Fault(0, 1, Fault::kCut); }
-  SECTION("answers do not come through") { cluster.Fault(0, 1, Fault::kNoAnswers); }
+  SECTION("cut") {
+    cluster.Fault(0, 1, Fault::kCut);
+  }
+  SECTION("answers do not come through") {
+    cluster.Fault(0, 1, Fault::kNoAnswers);
+  }
   SendAll(cluster.node(0).address(), ledger, 20, "heard");
   SendAll(cluster.node(1).address(), ledger, 20, "not-heard");
   AwaitHolds(cluster.node(1).address(), cluster.node(0).address());
@@ -224,8 +228,8 @@ TEST_CASE("acks: enough copies are waited for, and the truth is told when there 
   CheckHolds(cluster.node(0).address(), ledger);
   cluster.node(1).Start();
   // The retry of the same send waits for the same message.
-  const Answer again = cluster.api(0).Send(
-      alone, {{"ChatChain-Acks", "2"}, {"ChatChain-Deadline-Ms", "8000"}});
+  const Answer again =
+      cluster.api(0).Send(alone, {{"ChatChain-Acks", "2"}, {"ChatChain-Deadline-Ms", "8000"}});
   INFO(again.text());
   CHECK(again.status == 200);
   CHECK(again.json().value("copies", 0) == 2);
@@ -261,8 +265,7 @@ TEST_CASE("a session token: what was written here is seen there, or the answer s
       INFO(i << ": " << one.text());
       CHECK(one.header("ChatChain-Stale").empty());
       REQUIRE(one.status == 200);
-      const Answer page =
-          there.Get("/messages?order=desc&limit=3", {{"ChatChain-Session", token}});
+      const Answer page = there.Get("/messages?order=desc&limit=3", {{"ChatChain-Session", token}});
       CHECK(Shows(page, id));
     }
   }
@@ -275,8 +278,8 @@ TEST_CASE("a session token: what was written here is seen there, or the answer s
     CHECK(old.status == 200);
     CHECK(old.header("ChatChain-Stale") == "1");
     CHECK(old.header("ChatChain-Lost").empty());
-    const Answer strict = there.Get(
-        "/messages", {{"ChatChain-Session", token}, {"ChatChain-Consistency", "strict"}});
+    const Answer strict =
+        there.Get("/messages", {{"ChatChain-Session", token}, {"ChatChain-Consistency", "strict"}});
     INFO(strict.text());
     CHECK(strict.status == 412);
     CHECK(strict.detail().find("ChatChain-Session") != std::string::npos);
@@ -308,9 +311,9 @@ TEST_CASE("a session token: what was written here is seen there, or the answer s
       return told.header("ChatChain-Lost") == "1";
     }));
     CHECK(told.status == 200);
-    const Answer after = there.Get(
-        "/messages", {{"ChatChain-Session", told.header("ChatChain-Session")},
-                      {"ChatChain-Consistency", "strict"}});
+    const Answer after =
+        there.Get("/messages", {{"ChatChain-Session", told.header("ChatChain-Session")},
+                                {"ChatChain-Consistency", "strict"}});
     CHECK(after.status == 200);
     CHECK(after.header("ChatChain-Lost").empty());
   }

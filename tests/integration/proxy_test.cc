@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What clients of the proxy notice of nodes that die, hang and come back: nothing as long as one lives.
+// What clients of the proxy notice of nodes that die, hang and come back: nothing as long as one
+// lives.
 #include <catch2/catch.hpp>
 
 #include "tests/support/ledger.h"

@@ -13,8 +13,8 @@ TEST_CASE("SIGTERM under load, ten times in a row, ends with 0 and loses nothing
   options.faulty_links = true;
   Cluster cluster(options);
   cluster.StartAll();
-  // It keeps nothing but what is on its own disk; the other goes on pulling, so that there are long polls
-  // to be ended.
+  // It keeps nothing but what is on its own disk; the other goes on pulling, so that there are long
+  // polls to be ended.
   cluster.Fault(0, 1, FaultProxy::Fault::kCut);
   Ledger ledger;
   Load load({cluster.node(0).address()}, ledger);
@@ -29,6 +29,7 @@ TEST_CASE("SIGTERM under load, ten times in a row, ends with 0 and loses nothing
   CheckHolds(cluster.node(0).address(), ledger);
   cluster.Heal();
   CheckConverged(cluster.addresses(), ledger);
+  CheckNoForks(cluster.addresses());
 }
 
 TEST_CASE("SIGTERM to all nodes and the proxy ends them with 0") {
@@ -51,6 +52,7 @@ TEST_CASE("SIGTERM to all nodes and the proxy ends them with 0") {
   load.Stop();
   for (size_t i = 0; i < cluster.size(); ++i) cluster.node(i).Start();
   CheckConverged(cluster.addresses(), ledger);
+  CheckNoForks(cluster.addresses());
 }
 
 }  // namespace chatchain::testing

@@ -68,8 +68,10 @@ TEST_CASE("a start whose place is taken says so") {
   Ledger ledger;
   SendAll(first.address(), ledger, 5, "first");
   SECTION("the address") {
+    second.options().peers.clear();
     second.options().listen = first.address();
-    CheckRefused(second.Launch(), {"cannot listen on " + first.address(), "address already in use"});
+    CheckRefused(second.Launch(),
+                 {"cannot listen on " + first.address(), "address already in use"});
   }
   SECTION("the data directory") {
     second.options().data_dir = first.data_dir();
@@ -99,7 +101,8 @@ TEST_CASE("a data directory that cannot be used is named") {
   }
 }
 
-TEST_CASE("a database that is not sound, or not ours, is refused with a way out and left as it is") {
+TEST_CASE(
+    "a database that is not sound, or not ours, is refused with a way out and left as it is") {
   Cluster cluster(One());
   Node& node = cluster.node(0);
   node.Start();
@@ -141,8 +144,8 @@ TEST_CASE("a database that is not sound, or not ours, is refused with a way out 
     std::filesystem::remove(node.database());
     sqlite3* db = nullptr;
     REQUIRE(sqlite3_open(node.database().c_str(), &db) == SQLITE_OK);
-    REQUIRE(sqlite3_exec(db, "CREATE TABLE theirs(x); INSERT INTO theirs VALUES (1)", nullptr, nullptr,
-                         nullptr) == SQLITE_OK);
+    REQUIRE(sqlite3_exec(db, "CREATE TABLE theirs(x); INSERT INTO theirs VALUES (1)", nullptr,
+                         nullptr, nullptr) == SQLITE_OK);
     sqlite3_close(db);
     content = ReadFile(node.database());
     CheckRefused(node.Launch(), {node.database(), "not a ChatChain database", "--data-dir"});
@@ -188,6 +191,34 @@ TEST_CASE("a wrong configuration is named by file, line and the nearest key") {
   check_flags({"--node-id", "0", "--config", cluster.dir() / "absent.toml"}, {}, "absent.toml");
   check_flags({"--node-id", "0"}, {"CHATCHAIN_NODE_LISTN=127.0.0.1:0"}, "CHATCHAIN_NODE_LISTN");
   check_flags({"--node-id", "0", "--peers", "127.0.0.1:8081"}, {}, "itself");
+}
+
+TEST_CASE("a proxy that cannot start says why") {
+  if (!ClientProgram()) {
+    WARN("skipped: chatchain-client is not built");
+    return;
+  }
+  Cluster cluster(One());
+  cluster.StartAll();
+  const auto run = [&](std::vector<std::string> argv) {
+    Process::Options options = Run(cluster, std::move(argv));
+    options.argv[0] = *ClientProgram();
+    return options;
+  };
+  const std::string in_use = cluster.node(0).address();
+  // Another node than the one whose address it wants: a proxy that names itself is a wrong configuration.
+  Process taken(run({"--nodes", "127.0.0.1:1", "--listen", in_use}));
+  CheckRefused(taken, {"cannot listen on " + in_use, "address already in use"});
+
+  const std::string file = cluster.dir() / "client.toml";
+  WriteFile(file, "[client]\nread_strategie = \"fanout\"\n");
+  Process misspelt(run({"--config", file}));
+  const Refusal refusal = Ended(misspelt);
+  CAPTURE(refusal.said);
+  CHECK(refusal.status == 2);
+  for (const std::string part : {"client.toml:2", "read_strategie", "read_strategy"}) {
+    CHECK(refusal.said.find(part) != std::string::npos);
+  }
 }
 
 TEST_CASE("a node on port 0 says where it listens") {

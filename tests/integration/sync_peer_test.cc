@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Peers that belong elsewhere, lie, or talk nonsense: nothing wrong is taken, it is named, and the node
-// goes on serving.
+// Peers that belong elsewhere, lie, or talk nonsense: nothing wrong is taken, it is named, and the
+// node goes on serving.
 #include <catch2/catch.hpp>
 #include <fstream>
 #include <thread>
@@ -183,14 +183,24 @@ TEST_CASE("a peer that talks nonsense costs nothing but itself") {
       response.set_content(body, "application/json");
     };
   };
-  SECTION("not JSON") { text("<html>"); }
-  SECTION("nothing") { text(""); }
-  SECTION("an error") { text("{}", 500); }
-  SECTION("no answer's members") { text("{}"); }
+  SECTION("not JSON") {
+    text("<html>");
+  }
+  SECTION("nothing") {
+    text("");
+  }
+  SECTION("an error") {
+    text("{}", 500);
+  }
+  SECTION("no answer's members") {
+    text("{}");
+  }
   SECTION("wrong types") {
     text(R"({"v":1,"node":"fake","now":1,"heads":{"a":1},"forks":7,"records":"none"})");
   }
-  SECTION("nested deeply") { text(std::string(100'000, '[')); }
+  SECTION("nested deeply") {
+    text(std::string(100'000, '['));
+  }
   SECTION("another version") {
     std::string other = good;
     other.replace(other.find("\"v\":1"), 5, "\"v\":9");
@@ -252,7 +262,8 @@ TEST_CASE("a peer that talks nonsense costs nothing but itself") {
   const auto begun = std::chrono::steady_clock::now();
   load.AwaitMore(300);
   load.Stop();
-  const auto took = std::chrono::duration_cast<milliseconds>(std::chrono::steady_clock::now() - begun);
+  const auto took =
+      std::chrono::duration_cast<milliseconds>(std::chrono::steady_clock::now() - begun);
   // Once an interval of 100 ms on each of two connections, and no more.
   CHECK(fake.requests() - before <= took.count() / 100 * 3 + 10);
   CHECK(load.failures() == 0);

@@ -43,6 +43,7 @@ TEST_CASE("two nodes with one id and directories of their own lose nothing and s
   CheckTold(cluster);
   load.Stop();
   CheckConverged(cluster.addresses(), ledger);
+  CheckNoForks(cluster.addresses());
 }
 
 TEST_CASE("a node and a clone of its directory lose nothing and say so") {
@@ -62,6 +63,7 @@ TEST_CASE("a node and a clone of its directory lose nothing and say so") {
   CheckTold(cluster);
   load.Stop();
   CheckConverged(cluster.addresses(), ledger);
+  CheckNoForks(cluster.addresses());
 }
 
 }  // namespace chatchain::testing

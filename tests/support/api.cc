@@ -138,7 +138,9 @@ std::string Api::Digest() {
   return nodes.contains("self") ? nodes["self"].value("digest", "") : std::string();
 }
 
-bool Api::Ready() { return Get("/readyz").status == 200; }
+bool Api::Ready() {
+  return Get("/readyz").status == 200;
+}
 
 double Api::Metric(const std::string& name, const std::string& label) {
   std::istringstream lines(Get("/metrics").body);

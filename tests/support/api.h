@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A small HTTP client of ChatChain's API for tests. Independent of the code under test on purpose: it
-// knows cpp-httplib and nlohmann_json only. An Api belongs to one thread.
+// A small HTTP client of ChatChain's API for tests. Independent of the code under test on purpose:
+// it knows cpp-httplib and nlohmann_json only. An Api belongs to one thread.
 #pragma once
 
 #include <httplib.h>
@@ -68,16 +68,17 @@ class Api {
   Answer Post(const std::string& target, const std::string& body,
               const httplib::Headers& headers = {});
   // Exactly this; a body's Content-Type is to be among the headers.
-  Answer Do(const std::string& method, const std::string& target, const httplib::Headers& headers = {},
-            const std::string& body = "");
+  Answer Do(const std::string& method, const std::string& target,
+            const httplib::Headers& headers = {}, const std::string& body = "");
   Answer Send(const Outgoing& message, httplib::Headers headers = {});
   Answer SendBatch(const std::vector<Outgoing>& messages, const httplib::Headers& headers = {});
   Answer Sync(const Json& request) { return Post("/sync", request.dump()); }
 
-  // Every message by following `next`; nothing when a page is not answered with 200, with the reason in
+  // Every message by following `next`; nothing when a page is not answered with 200, with the
+  // reason in
   // `*why`. A message that comes twice fails the test.
-  std::optional<std::vector<Shown>> ListAll(const std::string& filter = "", std::string* why = nullptr,
-                                            int limit = 1000);
+  std::optional<std::vector<Shown>> ListAll(const std::string& filter = "",
+                                            std::string* why = nullptr, int limit = 1000);
   // GET /nodes; an empty object when it does not answer.
   Json Nodes();
   // Its `self.digest`; empty when it does not answer.

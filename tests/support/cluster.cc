@@ -39,8 +39,8 @@ std::string Tail(const std::string& path) {
 }  // namespace
 
 ReservedPort::ReservedPort() : fd_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
-  // Bound, with SO_REUSEADDR, and not listening: the kernel gives the port to nobody, and still lets a
-  // program with SO_REUSEADDR listen there.
+  // Bound, with SO_REUSEADDR, and not listening: the kernel gives the port to nobody, and still
+  // lets a program with SO_REUSEADDR listen there.
   sockaddr_in address{};
   address.sin_family = AF_INET;
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -53,7 +53,9 @@ ReservedPort::ReservedPort() : fd_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0
   setsockopt(fd_, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 }
 
-ReservedPort::~ReservedPort() { close(fd_); }
+ReservedPort::~ReservedPort() {
+  close(fd_);
+}
 
 Node::Node(const std::string& dir, std::string name, NodeOptions options)
     : dir_(dir), name_(std::move(name)), options_(std::move(options)) {
@@ -65,11 +67,16 @@ Process& Node::Launch() {
   REQUIRE_FALSE(running());
   Process::Options process;
   process.argv = {NodeProgram(),
-                  "--node-id", options_.id,
-                  "--listen", options_.listen.empty() ? address() : options_.listen,
-                  "--peers", Join(options_.peers),
-                  "--data-dir", options_.data_dir,
-                  "--sync-interval-ms", std::to_string(options_.sync_interval_ms)};
+                  "--node-id",
+                  options_.id,
+                  "--listen",
+                  options_.listen.empty() ? address() : options_.listen,
+                  "--peers",
+                  Join(options_.peers),
+                  "--data-dir",
+                  options_.data_dir,
+                  "--sync-interval-ms",
+                  std::to_string(options_.sync_interval_ms)};
   process.argv.insert(process.argv.end(), options_.arguments.begin(), options_.arguments.end());
   process.environment = {"CHATCHAIN_CLUSTER_NAME=" + options_.cluster};
   process.output_path = output_path_;
@@ -92,8 +99,12 @@ void Node::Stop() {
   REQUIRE(*status == 0);
 }
 
-void Node::Pause() { process_->Signal(SIGSTOP); }
-void Node::Resume() { process_->Signal(SIGCONT); }
+void Node::Pause() {
+  process_->Signal(SIGSTOP);
+}
+void Node::Resume() {
+  process_->Signal(SIGCONT);
+}
 
 void Node::Wipe() {
   REQUIRE_FALSE(running());
@@ -163,8 +174,7 @@ std::vector<std::string> Cluster::addresses() const {
 }
 
 ClientProxy& Cluster::StartProxy(std::vector<std::string> arguments) {
-  proxies_.push_back(
-      std::make_unique<ClientProxy>(dir_.path(), addresses(), std::move(arguments)));
+  proxies_.push_back(std::make_unique<ClientProxy>(dir_.path(), addresses(), std::move(arguments)));
   return *proxies_.back();
 }
 
@@ -191,6 +201,8 @@ std::string Cluster::Logs() const {
   return logs;
 }
 
-const std::vector<Cluster*>& Cluster::All() { return MutableAll(); }
+const std::vector<Cluster*>& Cluster::All() {
+  return MutableAll();
+}
 
 }  // namespace chatchain::testing

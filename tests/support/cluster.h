@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Nodes and proxies as real processes on free ports of 127.0.0.1, each with a directory of its own below
-// one temporary directory. One thread: the test's.
+// Nodes and proxies as real processes on free ports of 127.0.0.1, each with a directory of its own
+// below one temporary directory. One thread: the test's.
 #pragma once
 
 #include <cstdint>
@@ -17,8 +17,8 @@
 
 namespace chatchain::testing {
 
-// A port that nobody else gets as long as this lives. A program that binds with SO_REUSEADDR, as ours do,
-// can listen there; nobody listens there otherwise.
+// A port that nobody else gets as long as this lives. A program that binds with SO_REUSEADDR, as
+// ours do, can listen there; nobody listens there otherwise.
 class ReservedPort {
  public:
   ReservedPort();
@@ -36,11 +36,11 @@ class ReservedPort {
 struct NodeOptions {
   std::string id;
   std::string cluster = "itest";
-  std::vector<std::string> peers;       // addresses
-  std::string listen;                   // empty: a reserved port of its own, Node::address()
-  std::string data_dir;                 // empty: one of its own
+  std::vector<std::string> peers;  // addresses
+  std::string listen;              // empty: a reserved port of its own, Node::address()
+  std::string data_dir;            // empty: one of its own
   int sync_interval_ms = 100;
-  std::vector<std::string> arguments;   // further ones
+  std::vector<std::string> arguments;  // further ones
 };
 
 class Node {
@@ -55,14 +55,14 @@ class Node {
   void Kill() { process_->Kill(); }
   // SIGTERM; requires exit code 0 within 10 s.
   void Stop();
-  void Pause();   // SIGSTOP: connections are accepted by the kernel, nothing is answered
+  void Pause();  // SIGSTOP: connections are accepted by the kernel, nothing is answered
   void Resume();
   bool running() { return process_ && process_->running(); }
   Process& process() { return *process_; }
 
   // REQUIRES, all: it does not run.
   void Wipe();
-  void SaveTo(const std::string& name);       // a copy of its directory under that name
+  void SaveTo(const std::string& name);  // a copy of its directory under that name
   void RestoreFrom(const std::string& name);
 
   const std::string& name() const { return name_; }

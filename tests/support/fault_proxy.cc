@@ -115,7 +115,8 @@ void FaultProxy::Set(Fault fault) {
   fault_ = fault;
   const uint64_t change = ++changes_;
   [[maybe_unused]] const ssize_t written = write(wake_[1], "x", 1);
-  Eventually(seconds(10), [&] { return stopping_ || applied_ >= change; }, milliseconds(1));
+  Eventually(
+      seconds(10), [&] { return stopping_ || applied_ >= change; }, milliseconds(1));
 }
 
 void FaultProxy::Accept() {

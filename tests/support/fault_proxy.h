@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A TCP relay between two programs that can be told to fail like a network. One thread of its own; all
-// methods are thread-safe and return when the new fault is in force.
+// A TCP relay between two programs that can be told to fail like a network. One thread of its own;
+// all methods are thread-safe and return when the new fault is in force.
 #pragma once
 
 #include <atomic>

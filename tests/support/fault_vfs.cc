@@ -45,10 +45,16 @@ struct File {
   sqlite3_file* real() { return reinterpret_cast<sqlite3_file*>(this + 1); }
 };
 
-File* Of(sqlite3_file* file) { return reinterpret_cast<File*>(file); }
-sqlite3_file* Real(sqlite3_file* file) { return Of(file)->real(); }
+File* Of(sqlite3_file* file) {
+  return reinterpret_cast<File*>(file);
+}
+sqlite3_file* Real(sqlite3_file* file) {
+  return Of(file)->real();
+}
 
-int Close(sqlite3_file* file) { return Real(file)->pMethods->xClose(Real(file)); }
+int Close(sqlite3_file* file) {
+  return Real(file)->pMethods->xClose(Real(file));
+}
 int Read(sqlite3_file* file, void* to, int n, sqlite3_int64 at) {
   return Real(file)->pMethods->xRead(Real(file), to, n, at);
 }
@@ -67,7 +73,9 @@ int Sync(sqlite3_file* file, int flags) {
 int FileSize(sqlite3_file* file, sqlite3_int64* size) {
   return Real(file)->pMethods->xFileSize(Real(file), size);
 }
-int Lock(sqlite3_file* file, int level) { return Real(file)->pMethods->xLock(Real(file), level); }
+int Lock(sqlite3_file* file, int level) {
+  return Real(file)->pMethods->xLock(Real(file), level);
+}
 int Unlock(sqlite3_file* file, int level) {
   return Real(file)->pMethods->xUnlock(Real(file), level);
 }
@@ -77,7 +85,9 @@ int CheckReservedLock(sqlite3_file* file, int* reserved) {
 int FileControl(sqlite3_file* file, int op, void* arg) {
   return Real(file)->pMethods->xFileControl(Real(file), op, arg);
 }
-int SectorSize(sqlite3_file* file) { return Real(file)->pMethods->xSectorSize(Real(file)); }
+int SectorSize(sqlite3_file* file) {
+  return Real(file)->pMethods->xSectorSize(Real(file));
+}
 int Characteristics(sqlite3_file* file) {
   return Real(file)->pMethods->xDeviceCharacteristics(Real(file));
 }
@@ -87,17 +97,33 @@ int ShmMap(sqlite3_file* file, int page, int size, int extend, void volatile** t
 int ShmLock(sqlite3_file* file, int offset, int n, int flags) {
   return Real(file)->pMethods->xShmLock(Real(file), offset, n, flags);
 }
-void ShmBarrier(sqlite3_file* file) { Real(file)->pMethods->xShmBarrier(Real(file)); }
+void ShmBarrier(sqlite3_file* file) {
+  Real(file)->pMethods->xShmBarrier(Real(file));
+}
 int ShmUnmap(sqlite3_file* file, int remove) {
   return Real(file)->pMethods->xShmUnmap(Real(file), remove);
 }
 
 // Version 2: shared memory, but no memory-mapped reads around us.
-constexpr sqlite3_io_methods kMethods = {
-    2,          Close,  Read,          Write,           Truncate,    Sync,
-    FileSize,   Lock,   Unlock,        CheckReservedLock, FileControl, SectorSize,
-    Characteristics, ShmMap, ShmLock,  ShmBarrier,      ShmUnmap,    nullptr,
-    nullptr};
+constexpr sqlite3_io_methods kMethods = {2,
+                                         Close,
+                                         Read,
+                                         Write,
+                                         Truncate,
+                                         Sync,
+                                         FileSize,
+                                         Lock,
+                                         Unlock,
+                                         CheckReservedLock,
+                                         FileControl,
+                                         SectorSize,
+                                         Characteristics,
+                                         ShmMap,
+                                         ShmLock,
+                                         ShmBarrier,
+                                         ShmUnmap,
+                                         nullptr,
+                                         nullptr};
 
 int Open(sqlite3_vfs*, const char* name, sqlite3_file* file, int flags, int* out_flags) {
   std::memset(file, 0, sizeof(File));

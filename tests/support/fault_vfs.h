@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// A SQLite VFS over the machine's own that fails on demand: the error of a disk, at a call that the test
-// chooses. While one exists it is the default VFS: connections opened meanwhile go through it, and must be
-// closed before it goes. One at a time.
+// A SQLite VFS over the machine's own that fails on demand: the error of a disk, at a call that the
+// test chooses. While one exists it is the default VFS: connections opened meanwhile go through it,
+// and must be closed before it goes. One at a time.
 #pragma once
 
 #include <functional>
@@ -12,8 +12,9 @@ namespace chatchain::test {
 class FaultVfs {
  public:
   enum class Op { kWrite, kSync, kTruncate };
-  // What the call gives in place of doing its work: SQLITE_OK lets it through. `name`: the file's path.
-  // Called on the thread that makes the call. `system_errno`: what the shim then reports as errno.
+  // What the call gives in place of doing its work: SQLITE_OK lets it through. `name`: the file's
+  // path. Called on the thread that makes the call. `system_errno`: what the shim then reports as
+  // errno.
   using Decide = std::function<int(Op op, std::string_view name, int* system_errno)>;
 
   FaultVfs();

@@ -122,8 +122,12 @@ size_t Ledger::size() const {
 Outgoing MakeMessage(const std::string& sender) {
   static std::atomic<uint64_t> counter{0};
   static const std::vector<std::string> kTexts = {
-      "", " \t\n\r line ends", " \"quotes\" \\ and / \b\f\x01\x7f", " Grüße aus Köln",
-      " \xF0\x9F\x98\x80 \xE4\xB8\xAD\xE6\x96\x87 \xD8\xB9\xD8\xB1", "  trailing space ",
+      "",
+      " \t\n\r line ends",
+      " \"quotes\" \\ and / \b\f\x01\x7f",
+      " Grüße aus Köln",
+      " \xF0\x9F\x98\x80 \xE4\xB8\xAD\xE6\x96\x87 \xD8\xB9\xD8\xB1",
+      "  trailing space ",
       std::string(3000, 'x')};
   const uint64_t number = ++counter;
   Outgoing message;
@@ -247,6 +251,13 @@ void AwaitHolds(const std::string& holder, const std::string& source, millisecon
 
 void CheckHolds(const std::string& address, const Ledger& ledger) {
   CheckList(address, MustList(address), ledger);
+}
+
+void CheckNoForks(const std::vector<std::string>& addresses) {
+  for (const std::string& address : addresses) {
+    INFO(address);
+    CHECK(Api(address).Nodes()["self"]["forks"] == Json::array());
+  }
 }
 
 void CheckConverged(const std::vector<std::string>& addresses, const Ledger& ledger,

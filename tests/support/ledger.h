@@ -15,8 +15,8 @@
 
 namespace chatchain::testing {
 
-// The sends of a test. Thread-safe. Every text is used for one message only: that is how a doubled message
-// is seen.
+// The sends of a test. Thread-safe. Every text is used for one message only: that is how a doubled
+// message is seen.
 class Ledger {
  public:
   // `id`: of the acknowledgement, a 2xx.
@@ -40,23 +40,25 @@ class Ledger {
   std::vector<std::string> wrong_;
 };
 
-// A message of its own kind: names, rooms, timestamps, sizes and alphabets vary, the text is unique.
+// A message of its own kind: names, rooms, timestamps, sizes and alphabets vary, the text is
+// unique.
 Outgoing MakeMessage(const std::string& sender);
 
 // Sends them one by one to `address`; each must be answered 201. Records them.
 void SendAll(const std::string& address, Ledger& ledger, int count, const std::string& sender);
 
-// Writers that send all the time. One that fails tries the next address with the same key, until it is
-// acknowledged or the load ends.
+// Writers that send all the time. One that fails tries the next address with the same key, until it
+// is acknowledged or the load ends.
 class Load {
  public:
   struct Options {
     int writers = 4;
-    milliseconds pause{4};      // of each writer between two messages
+    milliseconds pause{4};       // of each writer between two messages
     milliseconds timeout{1000};  // of one try
-    bool retry = true;          // false: a failed send is left unanswered
+    bool retry = true;           // false: a failed send is left unanswered
   };
-  Load(std::vector<std::string> addresses, Ledger& ledger) : Load(std::move(addresses), ledger, Options{}) {}
+  Load(std::vector<std::string> addresses, Ledger& ledger)
+      : Load(std::move(addresses), ledger, Options{}) {}
   Load(std::vector<std::string> addresses, Ledger& ledger, Options options);
   ~Load() { Stop(); }
   void Stop();
@@ -76,19 +78,23 @@ class Load {
   std::vector<std::thread> threads_;
 };
 
-// Waits until all these nodes show the same digest; fails the test, with what each says, if they do not.
-void AwaitEqualDigests(const std::vector<std::string>& addresses, milliseconds patience = seconds(30));
+// Waits until all these nodes show the same digest; fails the test, with what each says, if they do
+// not.
+void AwaitEqualDigests(const std::vector<std::string>& addresses,
+                       milliseconds patience = seconds(30));
 
 // Waits until `holder` has every record that `source` has now.
 void AwaitHolds(const std::string& holder, const std::string& source,
                 milliseconds patience = seconds(30));
 
-// P2: waits for equal digests, then reads every message of every node and checks that each acknowledged
-// one is there exactly once, byte for byte, that no text is there twice, and that all nodes show the same
-// messages in the same order.
+// P2: waits for equal digests, then reads every message of every node and checks that each
+// acknowledged one is there exactly once, byte for byte, that no text is there twice, and that all
+// nodes show the same messages in the same order.
 void CheckConverged(const std::vector<std::string>& addresses, const Ledger& ledger,
                     milliseconds patience = seconds(30));
 // The same for the messages of one node, as they are now.
 void CheckHolds(const std::string& address, const Ledger& ledger);
+// No position was ever issued twice: nobody has frozen an epoch.
+void CheckNoForks(const std::vector<std::string>& addresses);
 
 }  // namespace chatchain::testing

@@ -87,9 +87,13 @@ Process::Process(Options options) : options_(std::move(options)) {
   close(output);
 }
 
-Process::~Process() { Kill(); }
+Process::~Process() {
+  Kill();
+}
 
-bool Process::running() { return !Wait(milliseconds(0)); }
+bool Process::running() {
+  return !Wait(milliseconds(0));
+}
 
 void Process::Signal(int signal) {
   if (running()) kill(pid_, signal);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// A child process of a test: started, signalled, awaited. It dies with the test, and its output goes to a
-// file that the test reads lines from. One thread: the one that started it must outlive it, because the
-// kernel ties "dies with its parent" to the thread.
+// A child process of a test: started, signalled, awaited. It dies with the test, and its output
+// goes to a file that the test reads lines from. One thread: the one that started it must outlive
+// it, because the kernel ties "dies with its parent" to the thread.
 #pragma once
 
 #include <sys/types.h>
@@ -47,8 +47,8 @@ class Process {
   // SIGTERM, then Wait().
   std::optional<int> Terminate(milliseconds patience = seconds(15));
 
-  // The first line of its own output that contains `text`. Nothing when it ended, or `patience` passed,
-  // without one.
+  // The first line of its own output that contains `text`. Nothing when it ended, or `patience`
+  // passed, without one.
   std::optional<std::string> AwaitLine(std::string_view text, milliseconds patience = seconds(10));
   bool Said(std::string_view text) const { return Output().find(text) != std::string::npos; }
   // What it has written so far.
@@ -78,7 +78,8 @@ class TempDir {
   std::string path_;
 };
 
-// The programs under test. Fails the test when the node was not built; `ClientProgram` gives nothing.
+// The programs under test. Fails the test when the node was not built; `ClientProgram` gives
+// nothing.
 std::string NodeProgram();
 std::optional<std::string> ClientProgram();
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include "tests/support/scripted_node.h"
 
-#include <nlohmann/json.hpp>
 #include <algorithm>
 #include <cctype>
+#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "common/protocol/json.h"
@@ -139,7 +139,8 @@ void ScriptedNode::Serve(RawSocket* socket) {
     if (!socket->Send(answer.bytes)) return;
     if (answer.then == ScriptedAnswer::Then::kHang) {
       MutexLock lock(mutex_);
-      while (!stopping_) released_.WaitUntil(mutex_, http::testing::Clock::now() + std::chrono::milliseconds(100));
+      while (!stopping_)
+        released_.WaitUntil(mutex_, http::testing::Clock::now() + std::chrono::milliseconds(100));
       return;
     }
     if (answer.then == ScriptedAnswer::Then::kClose) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A node whose every answer is scripted, down to the byte: for what a real node never does, or does not
-// do on demand. Probes are answered well unless the script takes them over.
+// A node whose every answer is scripted, down to the byte: for what a real node never does, or does
+// not do on demand. Probes are answered well unless the script takes them over.
 #pragma once
 
 #include <atomic>
@@ -34,8 +34,8 @@ struct ScriptedAnswer {
 
 // A whole answer of a well-behaved node. `headers`: lines with CRLF.
 ScriptedAnswer NodeSays(int status, std::string body, const std::string& headers = "");
-// The answer to POST /messages/batch: every item gets `status`; `body` is its message or its problem
-// (empty: a plain one).
+// The answer to POST /messages/batch: every item gets `status`; `body` is its message or its
+// problem (empty: a plain one).
 ScriptedAnswer BatchSays(const ScriptedRequest& request, int status, const std::string& body = "");
 ScriptedAnswer NodeProblem(int status, const std::string& type = "about:blank");
 inline ScriptedAnswer Hang(std::string first = "") {

@@ -13,7 +13,9 @@ namespace {
 
 constexpr int kMaxHealRounds = 300;
 
-std::string Describe(const EpochKey& key, Seq seq) { return ToText(key) + " at " + std::to_string(seq); }
+std::string Describe(const EpochKey& key, Seq seq) {
+  return ToText(key) + " at " + std::to_string(seq);
+}
 
 }  // namespace
 
@@ -38,7 +40,9 @@ void SimCluster::Start(Node& node) {
   sqlite3_db_config(node.process->db->handle(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
 }
 
-void SimCluster::Stop(Node& node) { node.process.reset(); }
+void SimCluster::Stop(Node& node) {
+  node.process.reset();
+}
 
 void SimCluster::Restart(Node& node) {
   Stop(node);
@@ -52,7 +56,8 @@ void SimCluster::RemoveDisk(const std::string& path) {
 void SimCluster::CopyDisk(const std::string& from, const std::string& to) {
   RemoveDisk(to);
   for (const char* suffix : {"", "-wal"}) {
-    if (std::filesystem::exists(from + suffix)) std::filesystem::copy_file(from + suffix, to + suffix);
+    if (std::filesystem::exists(from + suffix))
+      std::filesystem::copy_file(from + suffix, to + suffix);
   }
 }
 
@@ -107,7 +112,8 @@ void SimCluster::Step() {
   } else if (happens("stop", rates_.stop)) {
     node.process ? Stop(node) : Start(node);
   } else if (happens("snapshot", rates_.snapshot)) {
-    node.snapshot = dir_.File("snapshot of " + std::filesystem::path(node.path).filename().string());
+    node.snapshot =
+        dir_.File("snapshot of " + std::filesystem::path(node.path).filename().string());
     CopyDisk(node.path, node.snapshot);
   } else if (happens("restore", rates_.restore)) {
     if (node.snapshot.empty()) return;
@@ -242,7 +248,8 @@ void SimCluster::Fork(Node& node) {
   });
   if (records.size() != it->second.seq) return;  // damaged before
   Database& db = *node.process->db;
-  Hash chain = from == 1 ? ChainSeed(LogProcess::kCluster, key) : records[from - 2].wire.record.chain;
+  Hash chain =
+      from == 1 ? ChainSeed(LogProcess::kCluster, key) : records[from - 2].wire.record.chain;
   for (Seq seq = from; seq <= records.size(); ++seq) {
     Record& record = records[seq - 1].wire.record;
     if (seq == from) record.stamp += 1;
@@ -253,11 +260,13 @@ void SimCluster::Fork(Node& node) {
   }
   // The message's own columns, as if that stamp had always been there.
   const int64_t message = records[from - 1].message_ref;
-  Statement place(db, "INSERT OR IGNORE INTO places SELECT r.stamp, m.id, m.ref FROM messages m JOIN "
-                      "records r ON r.message=m.ref WHERE m.ref=?");
+  Statement place(db,
+                  "INSERT OR IGNORE INTO places SELECT r.stamp, m.id, m.ref FROM messages m JOIN "
+                  "records r ON r.message=m.ref WHERE m.ref=?");
   place.Bind(1, message).Run();
-  Statement least(db, "UPDATE messages SET moved=1, stamp=(SELECT min(stamp) FROM records WHERE "
-                      "message=ref) WHERE ref=?");
+  Statement least(db,
+                  "UPDATE messages SET moved=1, stamp=(SELECT min(stamp) FROM records WHERE "
+                  "message=ref) WHERE ref=?");
   least.Bind(1, message).Run();
   Statement epoch(db, "UPDATE epochs SET chain=? WHERE ref=?");
   epoch.BindBlob(1, chain.view()).Bind(2, ref).Run();
@@ -289,8 +298,9 @@ bool SimCluster::Held(const MessageId& id) {
   return std::any_of(nodes_.begin(), nodes_.end(), [&](const auto& node) {
     std::unique_ptr<Database> opened;
     if (!node->process) opened = std::make_unique<Database>(node->path, SQLITE_OPEN_READWRITE);
-    Statement select(node->process ? *node->process->db : *opened,
-                     "SELECT sender, recipient, room, text, timestamp, key FROM messages WHERE id=?");
+    Statement select(
+        node->process ? *node->process->db : *opened,
+        "SELECT sender, recipient, room, text, timestamp, key FROM messages WHERE id=?");
     select.BindBlob(1, id.view());
     if (!select.Step()) return false;
     const auto valid = Validate(MessageFromRow(select, 0));
@@ -405,7 +415,8 @@ void SimCluster::CheckNode(Node& node, const std::vector<MessageId>& expected_or
   std::vector<MessageId> backwards = Walk(node, true, 3, problems);
   std::reverse(backwards.begin(), backwards.end());
   if (backwards != walked) add("backwards differs from forwards");
-  if (node.process->State()->messages != static_cast<int64_t>(walked.size())) add("counted wrongly");
+  if (node.process->State()->messages != static_cast<int64_t>(walked.size()))
+    add("counted wrongly");
 
   node.process->WithReader([&](ReadConnection& reader, const LogStatePtr& state) {
     for (const auto& [key, epoch] : state->epochs) {

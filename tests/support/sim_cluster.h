@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// A cluster in one thread: real logs on real SQLite files, driven through ServeSync, VerifyAnswer and
-// Log::Apply by a seed, with the faults that the design is about. The same seed does the same again.
+// A cluster in one thread: real logs on real SQLite files, driven through ServeSync, VerifyAnswer
+// and Log::Apply by a seed, with the faults that the design is about. The same seed does the same
+// again.
 #pragma once
 
 #include <deque>
@@ -24,9 +25,9 @@ struct SimRates {
   uint64_t snapshot = 30;  // a copy of a disk, for later
   uint64_t restore = 15;
   uint64_t wipe = 6;
-  uint64_t clone = 4;   // a second process on a copy of the disk, with the same id
-  uint64_t fork = 8;    // a stored epoch is rewritten from some record on, chain included
-  uint64_t damage = 15;  // a stored value changes
+  uint64_t clone = 4;     // a second process on a copy of the disk, with the same id
+  uint64_t fork = 8;      // a stored epoch is rewritten from some record on, chain included
+  uint64_t damage = 15;   // a stored value changes
   uint64_t repeat = 150;  // of the sends: an earlier message again
   uint64_t reuse = 40;    // of the sends: an earlier key with another text
 };
@@ -85,12 +86,12 @@ class SimCluster {
   const SimRates rates_;
   std::vector<std::unique_ptr<Node>> nodes_;
   std::deque<InFlight> in_flight_;
-  std::vector<ValidMessage> sent_;     // acknowledged at least once, in order
-  std::set<MessageId> allowed_;        // acknowledged ever
-  std::set<MessageId> required_;       // and not destroyed since
-  std::set<EpochKey> rewritten_;       // by Fork()
+  std::vector<ValidMessage> sent_;                   // acknowledged at least once, in order
+  std::set<MessageId> allowed_;                      // acknowledged ever
+  std::set<MessageId> required_;                     // and not destroyed since
+  std::set<EpochKey> rewritten_;                     // by Fork()
   std::map<std::pair<EpochKey, Seq>, Hash> issued_;  // positions that a commit of ours gave out
-  std::vector<std::string> problems_;  // found on the way
+  std::vector<std::string> problems_;                // found on the way
   std::map<std::string, int> counts_;
   int files_ = 0;
   int keys_ = 0;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What tests of the store share: time and randomness that they control, a directory that goes away, and
-// a Log on a real SQLite file that can be closed and opened again.
+// What tests of the store share: time and randomness that they control, a directory that goes away,
+// and a Log on a real SQLite file that can be closed and opened again.
 #pragma once
 
 #include <unistd.h>

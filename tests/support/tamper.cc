@@ -64,7 +64,9 @@ Value TextOrNull(const std::string& text) {
 }
 
 // As the store keeps stamps: the top bit flipped, so that signed numbers sort as stamps do.
-Stamp StampOf(int64_t stored) { return static_cast<Stamp>(stored) ^ (uint64_t{1} << 63); }
+Stamp StampOf(int64_t stored) {
+  return static_cast<Stamp>(stored) ^ (uint64_t{1} << 63);
+}
 
 }  // namespace
 
@@ -146,7 +148,8 @@ void Tamper::Fork(const std::string& cluster, const std::string& origin, Seq seq
     }
   }
   for (const auto& [at, its_chain] : chains) {
-    Query(db, "UPDATE records SET chain=? WHERE epoch=? AND seq=?", {its_chain, epoch_ref, at}).Step();
+    Query(db, "UPDATE records SET chain=? WHERE epoch=? AND seq=?", {its_chain, epoch_ref, at})
+        .Step();
   }
   Query(db, "UPDATE epochs SET chain=? WHERE ref=?", {chain, epoch_ref}).Step();
   Query(db, "COMMIT").Step();

@@ -25,8 +25,9 @@ class Tamper {
   // The longest epoch of that origin, and the store's short name of it.
   EpochKey EpochOf(const std::string& origin, int64_t* ref = nullptr);
 
-  // Puts `message` in the place of the one at that position of EpochOf(origin), and recomputes all chains
-  // from there on: a second branch that is as good as the first. The replaced message is gone here.
+  // Puts `message` in the place of the one at that position of EpochOf(origin), and recomputes all
+  // chains from there on: a second branch that is as good as the first. The replaced message is
+  // gone here.
   void Fork(const std::string& cluster, const std::string& origin, Seq seq,
             const ValidMessage& message);
 

@@ -26,8 +26,10 @@ TEST_CASE("what is no batch answer is refused", "[batch_answer]") {
   for (const std::string_view bad :
        {"", "{}", R"({"results":{}})", R"({"results":[1]})", R"({"results":[{"status":201}]})",
         R"({"results":[{"status":"201","message":{}}]})", R"({"results":[{"message":{}}]})",
-        R"({"results":[{"status":201,"problem":{}}]})", R"({"results":[{"status":99,"problem":{}}]})",
-        R"({"results":[{"status":201,"message":[]}]})", R"({"results":[{"status":201,"message":{}})"}) {
+        R"({"results":[{"status":201,"problem":{}}]})",
+        R"({"results":[{"status":99,"problem":{}}]})",
+        R"({"results":[{"status":201,"message":[]}]})",
+        R"({"results":[{"status":201,"message":{}})"}) {
     INFO(bad);
     CHECK(!ParseBatchAnswer(bad, 1));
   }

@@ -25,10 +25,10 @@ TEST_CASE("a breaker opens after failures in a row", "[breaker]") {
     State state;
   };
   const Row rows[] = {
-      {"", State::kClosed},        {"----", State::kClosed},    {"-----", State::kOpen},
-      {"----+----", State::kClosed}, {"----p-", State::kOpen},  {"xxxx", State::kClosed},
-      {"xxxxx", State::kOpen},     {"xxxxpxxxx", State::kClosed}, {"xx---", State::kOpen},
-      {"xx--+x--", State::kClosed}, {"-----+", State::kClosed},  {"-----p", State::kOpen},
+      {"", State::kClosed},          {"----", State::kClosed},      {"-----", State::kOpen},
+      {"----+----", State::kClosed}, {"----p-", State::kOpen},      {"xxxx", State::kClosed},
+      {"xxxxx", State::kOpen},       {"xxxxpxxxx", State::kClosed}, {"xx---", State::kOpen},
+      {"xx--+x--", State::kClosed},  {"-----+", State::kClosed},    {"-----p", State::kOpen},
   };
   for (const Row& row : rows) {
     INFO(row.events);
@@ -41,7 +41,8 @@ TEST_CASE("a breaker opens after failures in a row", "[breaker]") {
   }
 }
 
-TEST_CASE("an open breaker is half open after its time, and the next outcome decides", "[breaker]") {
+TEST_CASE("an open breaker is half open after its time, and the next outcome decides",
+          "[breaker]") {
   Breaker breaker(kOptions);
   FailTimes(&breaker, 5, kStart);
   CHECK(breaker.state(kStart + milliseconds(999)) == State::kOpen);

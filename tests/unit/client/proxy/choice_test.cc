@@ -13,8 +13,12 @@ using Breaking = Breaker::State;
 
 constexpr NodeView kReadyNode{.state = NodeState::kReady};
 
-NodeView With(NodeState state) { return {.state = state}; }
-NodeView With(Breaking breaker) { return {.state = NodeState::kReady, .breaker = breaker}; }
+NodeView With(NodeState state) {
+  return {.state = state};
+}
+NodeView With(Breaking breaker) {
+  return {.state = NodeState::kReady, .breaker = breaker};
+}
 
 }  // namespace
 
@@ -34,7 +38,8 @@ TEST_CASE("the better node is asked first", "[choice]") {
       .state = NodeState::kReady, .satisfies = true, .latency_us = 10'000};
   const Row rows[] = {
       {"ready, unknown", kReadyNode, With(NodeState::kUnknown), false, true},
-      {"unknown, catching up", With(NodeState::kUnknown), With(NodeState::kCatchingUp), false, false},
+      {"unknown, catching up", With(NodeState::kUnknown), With(NodeState::kCatchingUp), false,
+       false},
       {"catching up, read-only", With(NodeState::kCatchingUp), With(NodeState::kReadOnly), false,
        false},
       {"read-only, mute", With(NodeState::kReadOnly), mute, false, false},
@@ -96,8 +101,8 @@ TEST_CASE("equal nodes take turns", "[choice]") {
 }
 
 TEST_CASE("tiers end where standing changes", "[choice]") {
-  const Choice choice =
-      Choose({With(NodeState::kDown), kReadyNode, With(NodeState::kCatchingUp), kReadyNode}, false, 0);
+  const Choice choice = Choose(
+      {With(NodeState::kDown), kReadyNode, With(NodeState::kCatchingUp), kReadyNode}, false, 0);
   CHECK(choice.tier_ends == std::vector<size_t>{2, 3, 4});
   CHECK(choice.TierEnd(0) == 2);
   CHECK(choice.TierEnd(1) == 2);

@@ -29,9 +29,8 @@ TEST_CASE("arrays are cut into their elements", "[json_slice]") {
   CHECK(Elements(R"([ {"a":[1,2]} , [3] ])") == Texts{R"({"a":[1,2]})", "[3]"});
   CHECK(Elements(R"(["]","\"]","\\"])") == Texts{R"("]")", R"("\"]")", R"("\\")"});
   CHECK(Elements(R"([{"t":"}{][\"\\"}])") == Texts{R"({"t":"}{][\"\\"})"});
-  for (const std::string_view bad :
-       {"", "[", "[1", "[1,", "[1,]", "[,1]", "[1 2]", "[1]x", "{}", "[{]", "[{]}", "[\"]", "[\"\\\"]",
-        "1", "[}]"}) {
+  for (const std::string_view bad : {"", "[", "[1", "[1,", "[1,]", "[,1]", "[1 2]", "[1]x", "{}",
+                                     "[{]", "[{]}", "[\"]", "[\"\\\"]", "1", "[}]"}) {
     INFO(bad);
     CHECK(!Elements(bad));
   }
@@ -43,8 +42,8 @@ TEST_CASE("members are found, and broken objects are not", "[json_slice]") {
   CHECK(!JsonMember(R"({"a":{"b":1}})", "b"));
   CHECK(!JsonMember("{}", "a"));
   CHECK(JsonMember(R"({"a":1,"a":2})", "a") == "1");
-  for (const std::string_view bad : {R"({"a":1)", R"({"a"})", R"({"a":})", R"({a:1})", R"({"a":1,})",
-                                     R"({"a":1}x)", "[]", "", R"({"a" 1})"}) {
+  for (const std::string_view bad : {R"({"a":1)", R"({"a"})", R"({"a":})", R"({a:1})",
+                                     R"({"a":1,})", R"({"a":1}x)", "[]", "", R"({"a" 1})"}) {
     INFO(bad);
     CHECK(!JsonMember(bad, "a"));
   }
@@ -60,8 +59,7 @@ TEST_CASE("nesting is bounded", "[json_slice]") {
 }
 
 TEST_CASE("every cut of a page is refused", "[json_slice]") {
-  const std::string page =
-      R"({"messages":[{"id":"a","text":"x\"]}"},{"id":"b"}],"next":"CURSOR"})";
+  const std::string page = R"({"messages":[{"id":"a","text":"x\"]}"},{"id":"b"}],"next":"CURSOR"})";
   const auto slices = SlicePage(page);
   REQUIRE(slices);
   CHECK(slices->next == "CURSOR");

@@ -68,8 +68,9 @@ TEST_CASE("one item: any success wins", "[write_op]") {
 }
 
 TEST_CASE("items of a batch are final one by one", "[write_op]") {
-  const auto [progress, outcome] =
-      Play(3, 1, {{0, {Item(201), Item(503), Item(422, true)}}, {1, {Item(200), Item(201), Item(422, true)}}});
+  const auto [progress, outcome] = Play(
+      3, 1,
+      {{0, {Item(201), Item(503), Item(422, true)}}, {1, {Item(200), Item(201), Item(422, true)}}});
   CHECK(!progress.done);
   CHECK(progress.answered);
   CHECK(outcome.items[0].node == 0);

@@ -22,8 +22,9 @@ TEST_CASE("a problem answer carries its type, its fields and Retry-After", "[htt
   CHECK(response.status == 503);
   CHECK(response.content_type == "application/problem+json");
   CHECK(response.headers.Get("retry-after") == "3");
-  CHECK(response.body ==
-        R"({"type":"about:blank","title":"Service Unavailable","status":503,"detail":"the disk is full"})");
+  CHECK(
+      response.body ==
+      R"({"type":"about:blank","title":"Service Unavailable","status":503,"detail":"the disk is full"})");
 }
 
 }  // namespace chatchain::http

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "common/protocol/json.h"
 
-#include <nlohmann/json.hpp>
 #include <catch2/catch.hpp>
+#include <nlohmann/json.hpp>
 
 #include "common/protocol/limits.h"
 #include "common/util/encoding.h"

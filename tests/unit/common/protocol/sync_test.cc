@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include "common/protocol/sync.h"
 
-#include <nlohmann/json.hpp>
 #include <catch2/catch.hpp>
 #include <functional>
+#include <nlohmann/json.hpp>
 
 #include "common/protocol/json.h"
 #include "common/protocol/limits.h"

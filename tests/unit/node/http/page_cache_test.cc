@@ -45,7 +45,8 @@ TEST_CASE("pages take bounded memory", "[page_cache]") {
     cache.Keep(1, std::to_string(i), PageOf(1));
     CHECK(cache.Find(1, std::to_string(i)) != nullptr);
   }
-  for (size_t i = 0; i < 2 * PageCache::kMaxPages; ++i) kept += cache.Find(1, std::to_string(i)) ? 1 : 0;
+  for (size_t i = 0; i < 2 * PageCache::kMaxPages; ++i)
+    kept += cache.Find(1, std::to_string(i)) ? 1 : 0;
   CHECK(kept <= PageCache::kMaxPages);
 
   kept = 0;

@@ -377,8 +377,7 @@ TEST_CASE("A forked epoch is frozen, and its messages are announced anew", "[log
   // Another branch: the same messages, the last under another stamp.
   VerifiedRun other = RunOf(a, epoch);
   other.records[2].record.stamp += 5;
-  other.records[2].record.chain =
-      NextChain(other.records[1].record.chain, other.records[2].record);
+  other.records[2].record.chain = NextChain(other.records[1].record.chain, other.records[2].record);
 
   SECTION("found when records are applied") {
     const Applied applied = b.Do([&](Log& log) { return log.Apply(other); });
@@ -490,7 +489,9 @@ TEST_CASE("A sound record is not repaired", "[log][damage]") {
 TEST_CASE("A damaged body lowers the head, and is fetched again", "[log][damage]") {
   DamageFixture f;
   f.b.db->Execute("UPDATE messages SET text='jello' WHERE key='k2'");
-  SECTION("found by its record") { f.Repair(f.of_a, 3); }
+  SECTION("found by its record") {
+    f.Repair(f.of_a, 3);
+  }
   SECTION("found by a reader") {
     const int64_t ref = f.b.Count("SELECT ref FROM messages WHERE key='k2'");
     f.b.Do([&](Log& log) { log.RepairMessage(ref); });
@@ -509,12 +510,18 @@ TEST_CASE("A damaged chain, stamp or missing row lowers the head", "[log][damage
   DamageFixture f;
   const int64_t ref = f.b.Count("SELECT ref FROM epochs WHERE origin='a'");
   const std::string where = " WHERE seq=3 AND epoch=" + std::to_string(ref);
-  SECTION("chain") { f.b.db->Execute(("UPDATE records SET chain=zeroblob(32)" + where).c_str()); }
+  SECTION("chain") {
+    f.b.db->Execute(("UPDATE records SET chain=zeroblob(32)" + where).c_str());
+  }
   SECTION("chain of another length") {
     f.b.db->Execute(("UPDATE records SET chain=x'00'" + where).c_str());
   }
-  SECTION("stamp") { f.b.db->Execute(("UPDATE records SET stamp=stamp+1" + where).c_str()); }
-  SECTION("row") { f.b.db->Execute(("DELETE FROM records" + where).c_str()); }
+  SECTION("stamp") {
+    f.b.db->Execute(("UPDATE records SET stamp=stamp+1" + where).c_str());
+  }
+  SECTION("row") {
+    f.b.db->Execute(("DELETE FROM records" + where).c_str());
+  }
   f.Repair(f.of_a, 3);
   REQUIRE(HeadOf(f.b, f.of_a).seq == 2);
   f.RequireHealed();
@@ -526,7 +533,8 @@ TEST_CASE("A head never rests on a damaged record", "[log][damage]") {
   // The body at 4, and the chain at 3: below 4 there is nothing yet to stand on.
   f.b.db->Execute("UPDATE messages SET text='jello' WHERE key='k3'");
   f.b.db->Execute(
-      ("UPDATE records SET chain=zeroblob(32) WHERE seq=3 AND epoch=" + std::to_string(ref)).c_str());
+      ("UPDATE records SET chain=zeroblob(32) WHERE seq=3 AND epoch=" + std::to_string(ref))
+          .c_str());
   f.Repair(f.of_a, 4);
   REQUIRE(HeadOf(f.b, f.of_a).seq == 2);
   f.RequireHealed();
@@ -575,6 +583,31 @@ TEST_CASE("A damaged message takes every record of it along", "[log][damage]") {
   REQUIRE(HeadOf(f.b, of_c) == HeadOf(c, of_c));
 }
 
+TEST_CASE("A damaged message that comes in again is whole again", "[log][damage]") {
+  DamageFixture f;
+  f.b.db->Execute("UPDATE messages SET text='jello' WHERE key IN ('k2', 'own')");
+  SECTION("sent again") {
+    REQUIRE(f.b.Append(MakeMessage("k2")).kind == Appended::Kind::kKnown);
+    REQUIRE(f.b.Append(MakeMessage("own")).kind == Appended::Kind::kKnown);
+  }
+  SECTION("pulled again") {
+    LogProcess c = f.Open("c");
+    c.Append(MakeMessage("k2"));
+    c.Append(MakeMessage("own"));
+    f.b.Do([&](Log& log) { return log.Apply(RunOf(c, *c.State()->live)); });
+  }
+  f.RequireHealed();
+}
+
+TEST_CASE("A message whose record is gone is announced", "[log][damage]") {
+  DamageFixture f;
+  f.b.db->Execute("DELETE FROM records WHERE message=(SELECT ref FROM messages WHERE key='k2')");
+  f.Repair(f.of_a, 3);
+  // k2 as well as k3 and k4.
+  REQUIRE(HeadOf(f.b, f.of_b).seq == 4);
+  f.RequireHealed();
+}
+
 TEST_CASE("A frozen epoch with a damaged body is repaired too", "[log][damage]") {
   DamageFixture f;
   f.b.db->Execute("UPDATE messages SET text='jello' WHERE key='k1'");
@@ -589,7 +622,8 @@ TEST_CASE("Our own damage is not a fork", "[log][damage]") {
   DamageFixture f;
   const int64_t ref = f.b.Count("SELECT ref FROM epochs WHERE origin='a'");
   f.b.db->Execute(
-      ("UPDATE records SET chain=zeroblob(32) WHERE seq=3 AND epoch=" + std::to_string(ref)).c_str());
+      ("UPDATE records SET chain=zeroblob(32) WHERE seq=3 AND epoch=" + std::to_string(ref))
+          .c_str());
   f.b.Do([&](Log& log) { log.Freeze({f.of_a, 3}); });
   REQUIRE(f.b.State()->forks.empty());
   REQUIRE(HeadOf(f.b, f.of_a).seq == 2);
@@ -607,17 +641,26 @@ TEST_CASE("At the start a head that differs from its records is mended", "[log][
     SECTION("the last record's chain") {
       b.db->Execute("UPDATE records SET chain=zeroblob(32) WHERE seq=4");
     }
-    SECTION("the last record's number") { b.db->Execute("UPDATE records SET seq=12 WHERE seq=4"); }
-    SECTION("the last row is gone") { b.db->Execute("DELETE FROM records WHERE seq=4"); }
-    SECTION("the head's chain") { b.db->Execute("UPDATE epochs SET chain=zeroblob(32)"); }
-    SECTION("the head's number") { b.db->Execute("UPDATE epochs SET seq=9"); }
+    SECTION("the last record's number") {
+      b.db->Execute("UPDATE records SET seq=12 WHERE seq=4");
+    }
+    SECTION("the last row is gone") {
+      b.db->Execute("DELETE FROM records WHERE seq=4");
+    }
+    SECTION("the head's chain") {
+      b.db->Execute("UPDATE epochs SET chain=zeroblob(32)");
+    }
+    SECTION("the head's number") {
+      b.db->Execute("UPDATE epochs SET seq=9");
+    }
   }
   for (int start = 0; start < 2; ++start) {
     LogProcess b = f.Open("b");
     RequireSound(b);
     REQUIRE(HeadOf(b, epoch).seq >= 3);
-    REQUIRE(b.Count("SELECT count(*) FROM epochs e WHERE e.chain<>(SELECT chain FROM records r WHERE "
-                    "r.epoch=e.ref AND r.seq=e.seq)") == 0);
+    REQUIRE(
+        b.Count("SELECT count(*) FROM epochs e WHERE e.chain<>(SELECT chain FROM records r WHERE "
+                "r.epoch=e.ref AND r.seq=e.seq)") == 0);
     Keys keys = WalkKeys(b);
     std::sort(keys.begin(), keys.end());
     REQUIRE(keys.size() >= 3);

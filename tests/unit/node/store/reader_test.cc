@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: MIT
+#include "node/store/reader.h"
+
+#include <algorithm>
+#include <catch2/catch.hpp>
+#include <map>
+
+#include "tests/support/store_test.h"
+
+namespace chatchain {
+
+namespace {
+
+using test::LogProcess;
+using test::ManualClock;
+using test::RunOf;
+using test::SeededRandom;
+
+// Node b copies from a and c, which accept the same messages under stamps of their own: at b stamps shrink
+// while walks are under way.
+class World {
+ public:
+  explicit World(uint64_t seed) : random_(seed) {}
+
+  void Step() {
+    clock_.wall_ms += static_cast<int64_t>(random_.Below(3));
+    LogProcess* const accepts[] = {&a_, &b_, &c_};
+    switch (random_.Below(4)) {
+      case 0:
+      case 1: {
+        LogProcess& node = *accepts[random_.Below(3)];
+        const ValidMessage message = !sent_.empty() && random_.OneIn(2)
+                                         ? sent_[random_.Below(sent_.size())]
+                                         : Fresh();
+        const Stamp stamp = StampFromMs(clock_.wall_ms - static_cast<int64_t>(random_.Below(40)));
+        node.Append(message, stamp);
+        sent_.push_back(message);
+        break;
+      }
+      default: {
+        LogProcess& from = random_.OneIn(2) ? a_ : c_;
+        if (!from.State()->live) break;
+        const EpochKey epoch = *from.State()->live;
+        const LogStatePtr mine = b_.State();
+        const auto held = mine->heads.find(epoch);
+        VerifiedRun run = RunOf(from, epoch,
+                                held != mine->heads.end()
+                                    ? held->second
+                                    : Position{0, ChainSeed(LogProcess::kCluster, epoch)});
+        if (run.records.size() > 3) run.records.resize(3);
+        b_.Do([&](Log& log) { log.Apply(run); });
+      }
+    }
+  }
+
+  Filter RandomFilter() {
+    Filter filter;
+    if (random_.OneIn(4)) filter.sender = Name();
+    if (random_.OneIn(5)) filter.recipient = Name();
+    if (random_.OneIn(8)) filter.room = "room";
+    if (random_.OneIn(4)) filter.participants.push_back(Name());
+    if (!filter.participants.empty() && random_.OneIn(2)) filter.participants.push_back(Name());
+    if (random_.OneIn(6)) filter.since_ms = clock_.wall_ms - static_cast<int64_t>(random_.Below(60));
+    if (random_.OneIn(6)) filter.until_ms = clock_.wall_ms - static_cast<int64_t>(random_.Below(60));
+    return filter;
+  }
+
+  // What a walk must give that covers `token`, by looking at every record.
+  std::vector<Place> Expected(const Filter& filter, bool descending, const TokenVector& token) {
+    std::map<MessageId, std::pair<Stamp, Message>> least;
+    b_.WithReader([&](ReadConnection& reader, const LogStatePtr& state) {
+      for (const auto& [key, mark] : token) {
+        if (state->epochs.count(key) == 0) continue;
+        reader.ReadRecords(key, 1, mark.seq, [&](StoredRecord&& stored) {
+          const Stamp stamp = stored.wire.record.stamp;
+          auto [it, fresh] = least.try_emplace(*stored.wire.id, stamp, *stored.wire.message);
+          it->second.first = std::min(it->second.first, stamp);
+          return true;
+        });
+      }
+    });
+    std::vector<Place> places;
+    for (const auto& [id, entry] : least) {
+      if (Matches(filter, entry.second, entry.first)) places.push_back({entry.first, id});
+    }
+    std::sort(places.begin(), places.end());
+    if (descending) std::reverse(places.begin(), places.end());
+    return places;
+  }
+
+  // A walk, page by page, with steps in between.
+  std::vector<Place> Walk(const Filter& filter, bool descending, size_t limit, int steps_between,
+                          const TokenVector& token) {
+    std::vector<Place> places;
+    HistoryQuery query;
+    query.filter = &filter;
+    query.descending = descending;
+    query.limit = limit;
+    while (true) {
+      const HistoryPage page =
+          b_.WithReader([&](ReadConnection& reader, const LogStatePtr& state) {
+            ReadPage read = reader.ReadHistory(query, *state);
+            REQUIRE_FALSE(read.damage);
+            return std::move(read.page);
+          });
+      REQUIRE(page.items.size() <= limit);
+      for (const HistoryItem& item : page.items) {
+        REQUIRE(item.place.id == item.shown.id);
+        REQUIRE(item.shown.stamp <= item.place.stamp);
+        places.push_back(item.place);
+      }
+      if (!page.more) return places;
+      REQUIRE(page.items.size() == limit);
+      query.after = places.back();
+      query.covers = &token;
+      for (int i = 0; i < steps_between; ++i) Step();
+    }
+  }
+
+  LogProcess& b() { return b_; }
+  SeededRandom& random() { return random_; }
+
+ private:
+  std::string Name() { return std::string(1, static_cast<char>('u' + random_.Below(4))); }
+  ValidMessage Fresh() {
+    Message message{.sender = Name(), .text = "t", .key = "k" + std::to_string(keys_++)};
+    (random_.OneIn(4) ? message.room : message.recipient) = Name();
+    if (!message.room.empty()) message.room = "room";
+    return *Validate(message);
+  }
+  static bool Matches(const Filter& filter, const Message& message, Stamp stamp) {
+    const auto is = [](const std::string& wanted, const std::string& value) {
+      return wanted.empty() || wanted == value;
+    };
+    return is(filter.sender, message.sender) && is(filter.recipient, message.recipient) &&
+           is(filter.room, message.room) &&
+           std::all_of(filter.participants.begin(), filter.participants.end(),
+                       [&](const std::string& who) {
+                         return message.sender == who || message.recipient == who;
+                       }) &&
+           (!filter.since_ms || StampMs(stamp) >= *filter.since_ms) &&
+           (!filter.until_ms || StampMs(stamp) < *filter.until_ms);
+  }
+
+  test::TempDir dir_;
+  SeededRandom random_;
+  ManualClock clock_;
+  LogProcess a_{dir_.File("a"), "a", clock_, random_};
+  LogProcess b_{dir_.File("b"), "b", clock_, random_};
+  LogProcess c_{dir_.File("c"), "c", clock_, random_};
+  std::vector<ValidMessage> sent_;
+  int keys_ = 0;
+};
+
+}  // namespace
+
+TEST_CASE("A walk gives what its first token covers, once, while stamps shrink", "[reader]") {
+  for (uint64_t seed = 1; seed <= 25; ++seed) {
+    World world(seed);
+    for (int i = 0; i < 60; ++i) world.Step();
+    for (int walk = 0; walk < 12; ++walk) {
+      const Filter filter = world.RandomFilter();
+      const bool descending = world.random().OneIn(2);
+      const size_t limit = 1 + world.random().Below(6);
+      const TokenVector token = ToTokenVector(world.b().State()->heads);
+      const std::vector<Place> expected = world.Expected(filter, descending, token);
+      INFO("seed " << seed << ", walk " << walk);
+      REQUIRE(world.Walk(filter, descending, limit, static_cast<int>(world.random().Below(4)),
+                         token) == expected);
+      world.Step();
+    }
+  }
+}
+
+TEST_CASE("An older token gives its own places, also at a node that knows more", "[reader]") {
+  World world(77);
+  for (int i = 0; i < 40; ++i) world.Step();
+  const TokenVector old = ToTokenVector(world.b().State()->heads);
+  const Filter all;
+  const auto expected = world.Expected(all, false, old);
+  for (int i = 0; i < 60; ++i) world.Step();
+  world.b().WithReader([&](ReadConnection& reader, const LogStatePtr& state) {
+    HistoryQuery query;
+    query.filter = &all;
+    query.limit = 10'000;
+    query.covers = &old;
+    const ReadPage read = reader.ReadHistory(query, *state);
+    std::vector<Place> places;
+    for (const HistoryItem& item : read.page.items) places.push_back(item.place);
+    REQUIRE(places == expected);
+  });
+}
+
+TEST_CASE("A token of another branch covers nothing of ours", "[reader]") {
+  World world(5);
+  for (int i = 0; i < 40; ++i) world.Step();
+  TokenVector token = ToTokenVector(world.b().State()->heads);
+  for (auto& [key, mark] : token) mark.chain_prefix ^= 1;
+  const Filter all;
+  world.b().WithReader([&](ReadConnection& reader, const LogStatePtr& state) {
+    HistoryQuery query;
+    query.filter = &all;
+    query.covers = &token;
+    REQUIRE(reader.ReadHistory(query, *state).page.items.empty());
+  });
+}
+
+TEST_CASE("A state that is older than the snapshot gives no more than it covers", "[reader]") {
+  World world(9);
+  for (int i = 0; i < 40; ++i) world.Step();
+  const LogStatePtr old = world.b().State();
+  const Filter all;
+  const auto expected = world.Expected(all, false, ToTokenVector(old->heads));
+  for (int i = 0; i < 40; ++i) world.Step();
+  world.b().WithReader([&](ReadConnection& reader, const LogStatePtr&) {
+    HistoryQuery query;
+    query.filter = &all;
+    query.limit = 10'000;
+    std::vector<Place> places;
+    for (const HistoryItem& item : reader.ReadHistory(query, *old).page.items) {
+      places.push_back(item.place);
+    }
+    REQUIRE(places == expected);
+  });
+}
+
+TEST_CASE("Every walk is served by its index, without sorting", "[reader]") {
+  World world(3);
+  for (int i = 0; i < 30; ++i) world.Step();
+  // Every statement that a walk over any filter prepares, asked for its plan.
+  std::vector<std::string> plans;
+  sqlite3* handle = world.b().db->handle();
+  for (int i = 0; i < 60; ++i) {
+    const Filter filter = world.RandomFilter();
+    for (const bool descending : {false, true}) {
+      for (const std::string& sql : HistoryStatements(filter, descending)) {
+        sqlite3_stmt* plan = nullptr;
+        REQUIRE(sqlite3_prepare_v2(handle, ("EXPLAIN QUERY PLAN " + sql).c_str(), -1, &plan,
+                                   nullptr) == SQLITE_OK);
+        while (sqlite3_step(plan) == SQLITE_ROW) {
+          const std::string line = reinterpret_cast<const char*>(sqlite3_column_text(plan, 3));
+          INFO(sql);
+          INFO(line);
+          CHECK(line.find("SEARCH") == 0);
+          CHECK(line.find("TEMP B-TREE") == std::string::npos);
+        }
+        sqlite3_finalize(plan);
+      }
+    }
+  }
+}
+
+}  // namespace chatchain
