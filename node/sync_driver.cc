@@ -64,6 +64,7 @@ struct SyncDriver::Peer {
   HeadVector heads;  // from its last answer
   std::optional<int64_t> offset_ms;
   bool answered_or_failed = false;
+  bool behind = true;  // rounds still find more than fits into one answer
   std::optional<SteadyTime> round_began;
   // Readers raise `wanted`; a round serves the number that stood when it began.
   uint64_t wanted = 0;
@@ -165,6 +166,7 @@ void SyncDriver::RunRounds(Peer& peer) {
         const bool go_on = result.more && result.records > 0;
         peer.schedule.Succeeded(begun, go_on);
         peer.answered = serves;
+        peer.behind = go_on;
         if (!go_on) peer.answered_or_failed = true;
       } else {
         peer.schedule.Failed(clock_.Steady(), random_);
@@ -185,9 +187,10 @@ void SyncDriver::RunLongPolls(Peer& peer) {
   while (true) {
     {
       MutexLock lock(mutex_);
-      while (!stopping_ &&
-             (peer.status.state != PeerStatus::State::kUp || clock_.Steady() < not_before)) {
-        if (peer.status.state != PeerStatus::State::kUp) {
+      // While rounds catch up, a long poll would only fetch the same once more.
+      while (!stopping_ && (peer.status.state != PeerStatus::State::kUp || peer.behind ||
+                            clock_.Steady() < not_before)) {
+        if (peer.status.state != PeerStatus::State::kUp || peer.behind) {
           changed_.Wait(mutex_);
         } else {
           changed_.WaitUntil(mutex_, not_before);

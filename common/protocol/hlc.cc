@@ -2,10 +2,8 @@
 #include "common/protocol/hlc.h"
 
 #include <algorithm>
-#include <array>
 #include <charconv>
 #include <chrono>
-#include <cstdio>
 
 #include "common/protocol/limits.h"
 
@@ -105,12 +103,18 @@ std::string FormatTime(int64_t unix_ms) {
   const int64_t ms = std::clamp(unix_ms, kYear0_ms, kYear9999End_ms) - kYear0_ms;
   const auto of_day = static_cast<int>(ms % kMsPerDay);
   const year_month_day date{sys_days(std::chrono::days(ms / kMsPerDay + kYear0_ms / kMsPerDay))};
-  std::array<char, 40> out;
-  const int n = std::snprintf(out.data(), out.size(), "%04d-%02u-%02uT%02d:%02d:%02d.%03dZ",
-                              static_cast<int>(date.year()), static_cast<unsigned>(date.month()),
-                              static_cast<unsigned>(date.day()), of_day / 3'600'000,
-                              of_day / 60'000 % 60, of_day / 1000 % 60, of_day % 1000);
-  return {out.data(), static_cast<size_t>(n)};
+  std::string out = "0000-00-00T00:00:00.000Z";
+  const auto put = [&out](size_t at, size_t digits, int value) {
+    for (; digits > 0; value /= 10) out[at + --digits] = static_cast<char>('0' + value % 10);
+  };
+  put(0, 4, static_cast<int>(date.year()));
+  put(5, 2, static_cast<int>(static_cast<unsigned>(date.month())));
+  put(8, 2, static_cast<int>(static_cast<unsigned>(date.day())));
+  put(11, 2, of_day / 3'600'000);
+  put(14, 2, of_day / 60'000 % 60);
+  put(17, 2, of_day / 1000 % 60);
+  put(20, 3, of_day % 1000);
+  return out;
 }
 
 std::optional<int64_t> ParseTime(std::string_view text) {

@@ -78,6 +78,10 @@ std::string CanonicalBytes(const Message& message) {
   return out;
 }
 
+MessageId IdOf(const Message& message) {
+  return MakeId(message, Sha256(CanonicalBytes(message)));
+}
+
 std::string_view NameRule(std::string_view name) {
   if (name.empty()) return "must not be empty";
   if (name.size() > limits::kNameMaxBytes) return "must be at most 256 bytes of UTF-8";
@@ -159,18 +163,22 @@ std::string MakeUuidV7(int64_t unix_ms, Random& random) {
 
 std::optional<int64_t> UuidV7Time(std::string_view text) {
   if (text.size() != 36) return std::nullopt;
-  std::string hex;
+  uint64_t high = 0;
+  uint64_t low = 0;
+  size_t digits = 0;
   for (size_t i = 0; i < text.size(); ++i) {
     const bool dash_place = i == 8 || i == 13 || i == 18 || i == 23;
     if (dash_place != (text[i] == '-')) return std::nullopt;
+    if (dash_place) continue;
     // UUIDs are read without regard to case (RFC 9562 section 4).
-    if (!dash_place)
-      hex += text[i] >= 'A' && text[i] <= 'F' ? static_cast<char>(text[i] | 0x20) : text[i];
+    const char c = text[i] >= 'A' && text[i] <= 'F' ? static_cast<char>(text[i] | 0x20) : text[i];
+    const bool letter = c >= 'a' && c <= 'f';
+    if (!letter && (c < '0' || c > '9')) return std::nullopt;
+    uint64_t& half = digits++ < 16 ? high : low;
+    half = half << 4 | static_cast<uint64_t>(letter ? c - 'a' + 10 : c - '0');
   }
-  const auto high = ParseHexU64(std::string_view(hex).substr(0, 16));
-  const auto low = ParseHexU64(std::string_view(hex).substr(16));
-  if (!high || !low || (*high >> 12 & 0xf) != 7 || (*low >> 62) != 2) return std::nullopt;
-  return static_cast<int64_t>(*high >> 16);
+  if ((high >> 12 & 0xf) != 7 || (low >> 62) != 2) return std::nullopt;
+  return static_cast<int64_t>(high >> 16);
 }
 
 }  // namespace chatchain

@@ -44,6 +44,9 @@ struct MessageId {
 };
 
 std::string CanonicalBytes(const Message& message);
+// The id that follows from the content: what a stored message is checked against. Validate() is for
+// what was never valid yet.
+MessageId IdOf(const Message& message);
 
 // A message that satisfies every rule of the contract. Only Validate() makes one.
 class ValidMessage {

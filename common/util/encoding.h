@@ -11,6 +11,8 @@ namespace chatchain {
 
 std::string HexEncode(std::string_view bytes);  // lower case
 std::optional<std::string> HexDecode(std::string_view text);
+// Into text.size() / 2 bytes at `bytes`, which are undefined where it is false.
+bool HexDecodeTo(std::string_view text, char* bytes);
 
 std::string HexU64(uint64_t value);  // 16 digits
 std::optional<uint64_t> ParseHexU64(std::string_view text);

@@ -28,9 +28,7 @@ bool Hash::FromBytes(std::string_view text, Hash* hash) {
 }
 
 bool Hash::FromHex(std::string_view text, Hash* hash) {
-  if (text.size() != 64) return false;
-  const auto decoded = HexDecode(text);
-  return decoded && FromBytes(*decoded, hash);
+  return text.size() == 64 && HexDecodeTo(text, reinterpret_cast<char*>(hash->bytes.data()));
 }
 
 Hash Sha256(std::string_view bytes) {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "node/http/api.h"
 
+#include <algorithm>
+#include <memory>
 #include <nlohmann/json.hpp>
 
 #include "common/http/negotiation.h"
@@ -51,6 +53,20 @@ std::string NextLink(const QueryParams& params, const std::string& cursor) {
     if (name != "cursor") link += PercentEncode(name) + '=' + PercentEncode(value) + '&';
   }
   return link + "cursor=" + cursor + ">; rel=\"next\"";
+}
+
+// What the session has seen is all here.
+bool Holds(const LogState& state, const SessionRequest& session) {
+  return !session.token ||
+         std::all_of(session.token->begin(), session.token->end(), [&](const auto& entry) {
+           return Covers(state.heads, entry.first, entry.second.seq);
+         });
+}
+
+Response PageResponse(const PageCache::Page& page) {
+  Response response = http::JsonResponse(200, page.body);
+  if (!page.link.empty()) response.headers.Set("Link", page.link);
+  return response;
 }
 
 // Key and stamp of a batch item; its message's own members are left to MessageFromJson.
@@ -185,7 +201,7 @@ http::Handler NodeApi::WithSession(SessionHandler handler) {
       return handler(request, *session, &reply);
     }();
     Response response = result ? std::move(*result) : http::ProblemResponse(result.error());
-    if (decoded) response.headers.Set("ChatChain-Session", tokens_.EncodeSession(reply.token));
+    if (decoded) response.headers.Set("ChatChain-Session", EncodeSession(reply.token));
     if (reply.stale) response.headers.Set("ChatChain-Stale", "1");
     if (reply.lost) response.headers.Set("ChatChain-Lost", "1");
     return response;
@@ -213,6 +229,18 @@ Try<SessionRequest> NodeApi::DecodeSession(const Request& request) const {
     session.strict = true;
   }
   return session;
+}
+
+std::string NodeApi::EncodeSession(const TokenVector& vector) {
+  {
+    MutexLock lock(session_mutex_);
+    if (!session_text_.empty() && session_vector_ == vector) return session_text_;
+  }
+  std::string text = tokens_.EncodeSession(vector);
+  MutexLock lock(session_mutex_);
+  session_vector_ = vector;
+  session_text_ = text;
+  return text;
 }
 
 Try<int> NodeApi::CopiesNeeded(const Request& request) const {
@@ -339,6 +367,15 @@ Try<Response> NodeApi::GetMessages(Request& request, const SessionRequest& sessi
     return Err(http::NotAcceptable("application/json or application/x-ndjson"));
   }
 
+  const bool may_keep = !as_lines && !cursor;
+  if (const LogStatePtr state = storage_.State(); may_keep && Holds(*state, session)) {
+    if (const auto kept = pages_.Find(state->version, request.target)) {
+      // As in Service::History: the token covers all that may be seen.
+      reply->token = ToTokenVector(storage_.State()->heads);
+      return PageResponse(*kept);
+    }
+  }
+
   const size_t page =
       as_lines ? std::min(query->limit.value_or(HistoryLines::kPage), HistoryLines::kPage)
                : query->limit.value_or(limits::kPageDefaultMessages);
@@ -357,15 +394,18 @@ Try<Response> NodeApi::GetMessages(Request& request, const SessionRequest& sessi
     if (body.back() != '[') body += ',';
     AppendMessageObject(&body, item.shown);
   }
-  Response response;
+  auto made = std::make_shared<PageCache::Page>();
   if (history->next) {
     const std::string next = tokens_.EncodeCursor(*history->next);
     body += "],\"next\":\"" + next + "\"}";
-    response = http::JsonResponse(200, std::move(body));
-    response.headers.Set("Link", NextLink(request.query, next));
+    made->link = NextLink(request.query, next);
   } else {
     body += "],\"next\":null,\"after\":\"" + tokens_.EncodeFeed(history->after) + "\"}";
-    response = http::JsonResponse(200, std::move(body));
+  }
+  made->body = std::move(body);
+  Response response = PageResponse(*made);
+  if (may_keep && storage_.State()->version == history->version) {
+    pages_.Keep(history->version, request.target, std::move(made));
   }
   return response;
 }

@@ -10,7 +10,9 @@
 #include "common/http/server.h"
 #include "common/protocol/token.h"
 #include "common/util/clock.h"
+#include "common/util/mutex.h"
 #include "common/util/random.h"
+#include "node/http/page_cache.h"
 #include "node/service/service.h"
 #include "node/store/sqlite_storage.h"
 #include "node/sync/serve.h"
@@ -61,6 +63,7 @@ class NodeApi {
   Try<http::Response> GetMetrics(http::Request& request);
 
   Try<SessionRequest> DecodeSession(const http::Request& request) const;
+  std::string EncodeSession(const TokenVector& vector);
   Try<int> CopiesNeeded(const http::Request& request) const;
   Served Serve(const SyncRequest& request);
   std::string_view State() const;
@@ -74,10 +77,16 @@ class NodeApi {
   const Clock& clock_;
   Random& random_;
   const SteadyTime started_;
+  PageCache pages_;
   std::string address_;
   const http::Server* server_ = nullptr;
   std::atomic<bool> draining_{false};
   std::atomic<uint64_t> served_records_{0};
+
+  // The token given last: between two commits most answers carry the same.
+  Mutex session_mutex_;
+  TokenVector session_vector_ GUARDED_BY(session_mutex_);
+  std::string session_text_ GUARDED_BY(session_mutex_);
 };
 
 }  // namespace chatchain

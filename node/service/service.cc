@@ -123,6 +123,7 @@ Try<HistoryAnswer> Service::History(const ListQuery& query, const std::optional<
   history.limit = limit;
   TokenVector covers = ToTokenVector(state->heads);
   HistoryAnswer answer;
+  answer.version = state->version;
   answer.session = std::move(*entered);
   if (cursor) {
     // What this node cannot give must not count as given: the feed behind the last page brings it.

@@ -51,6 +51,7 @@ struct HistoryAnswer {
   HistoryPage page;
   std::optional<Cursor> next;  // absent on the last page
   TokenVector after;           // on the last page: what a feed continues from
+  uint64_t version = 0;        // of the state that it shows
   SessionAnswer session;
 };
 

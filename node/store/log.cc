@@ -60,6 +60,8 @@ Log::Log(Database& db, Options options, Hlc& clock, Random& random)
       options_(std::move(options)),
       clock_(clock),
       random_(random),
+      begin_(db, "BEGIN IMMEDIATE"),
+      commit_(db, "COMMIT"),
       find_by_id_(db, "SELECT ref, stamp FROM messages WHERE id=?"),
       find_by_key_(db, "SELECT 1 FROM messages WHERE key=? AND sender=? LIMIT 1"),
       insert_message_(
@@ -150,7 +152,7 @@ void Log::MendHeads(const std::vector<EpochKey>& doubtful) {
 void Log::Begin() {
   // First: when BEGIN fails, Rollback() must not take back what the last transaction made durable.
   ForgetUndo();
-  db_.Execute("BEGIN IMMEDIATE");
+  begin_.Run();
 }
 
 void Log::ForgetUndo() {
@@ -163,7 +165,7 @@ void Log::ForgetUndo() {
 
 bool Log::Commit() {
   WriteTouched();
-  db_.Execute("COMMIT");
+  commit_.Run();
   const bool wrote = !undo_.empty();
   if (wrote || undo_live_ != live_) ++version_;
   ForgetUndo();

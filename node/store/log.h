@@ -143,6 +143,8 @@ class Log {
   uint64_t version_ = 0;
   uint64_t repaired_records_ = 0;
 
+  Statement begin_;
+  Statement commit_;
   Statement find_by_id_;
   Statement find_by_key_;
   Statement insert_message_;

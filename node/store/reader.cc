@@ -222,8 +222,7 @@ ReadPage ReadConnection::ReadHistory(const HistoryQuery& query, const LogState& 
       item.place = place;
       item.shown = {place.id, MessageFromRow(row, kMessageColumn),
                     StampFromSql(row.Int(kStampColumn))};
-      const auto valid = Validate(item.shown.message);
-      if (!valid || valid->id() != place.id) {
+      if (IdOf(item.shown.message) != place.id) {
         result.damage = Damage{ref};
         return result;
       }
@@ -244,8 +243,7 @@ std::optional<ShownMessage> ReadConnection::Find(const MessageId& id,
   select.BindBlob(1, id.view());
   if (!select.Step()) return std::nullopt;
   ShownMessage shown{id, MessageFromRow(select, kMessageColumn), StampFromSql(select.Int(0))};
-  const auto valid = Validate(shown.message);
-  if (!valid || valid->id() != id) {
+  if (IdOf(shown.message) != id) {
     *damage = Damage{select.Int(kRefColumn)};
     return std::nullopt;
   }

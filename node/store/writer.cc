@@ -44,29 +44,34 @@ void StateBoard::Interrupt() {
   changed_.NotifyAll();
 }
 
+// Where callers wait whose writes were queued between two commits. The next commit takes them all,
+// so one system call wakes them all; one for each would cost the writer more than storing a message
+// does.
+struct Writer::Gate {
+  Mutex mutex;
+  CondVar changed;
+};
+
 struct Writer::Job {
   Work work;
   size_t weight = 1;
+  std::shared_ptr<Gate> gate;  // set when it is queued
 
-  Mutex mutex;
-  CondVar changed;
-  enum class Phase { kQueued, kRunning, kDone, kGivenUp } phase GUARDED_BY(mutex) = Phase::kQueued;
-  Result<void, WriteError> result GUARDED_BY(mutex);
+  enum class Phase { kQueued, kRunning, kDone, kGivenUp };
+  Phase phase GUARDED_BY(gate->mutex) = Phase::kQueued;
+  Result<void, WriteError> result GUARDED_BY(gate->mutex);
 
   // False when the caller has given up.
   bool Start() {
-    MutexLock lock(mutex);
+    MutexLock lock(gate->mutex);
     if (phase == Phase::kGivenUp) return false;
     phase = Phase::kRunning;
     return true;
   }
-  void Finish(Result<void, WriteError> outcome) {
-    {
-      MutexLock lock(mutex);
-      phase = Phase::kDone;
-      result = std::move(outcome);
-    }
-    changed.NotifyOne();
+  void Finish(const Result<void, WriteError>& outcome) {
+    MutexLock lock(gate->mutex);
+    phase = Phase::kDone;
+    result = outcome;
   }
 };
 
@@ -76,6 +81,7 @@ Writer::Writer(Database& db, Log& log, StateBoard& board, const Clock& clock, Op
       board_(board),
       clock_(clock),
       options_(options),
+      gate_(std::make_shared<Gate>()),
       checkpoint_at_bytes_(options.checkpoint_bytes) {
   board_.Publish(log_.Snapshot());
   stats_.repaired_records = log_.repaired_records();  // what opening the log has mended
@@ -111,6 +117,7 @@ Result<void, WriteError> Writer::Enqueue(std::shared_ptr<Job> job) {
       return Err(WriteError{WriteError::Kind::kOverloaded, "too many writes are waiting"});
     }
     wake = queue_.empty();
+    job->gate = gate_;
     queue_.push_back(std::move(job));
   }
   if (wake) work_arrived_.NotifyOne();
@@ -130,9 +137,9 @@ Result<void, WriteError> Writer::Execute(Work work, SteadyTime deadline, size_t 
   job->weight = weight;
   if (auto queued = Enqueue(job); !queued) return queued;
 
-  MutexLock lock(job->mutex);
+  MutexLock lock(job->gate->mutex);
   while (job->phase != Job::Phase::kDone) {
-    if (job->changed.WaitUntil(job->mutex, deadline)) continue;
+    if (job->gate->changed.WaitUntil(job->gate->mutex, deadline)) continue;
     if (job->phase == Job::Phase::kDone) break;
     if (job->phase == Job::Phase::kQueued) {
       job->phase = Job::Phase::kGivenUp;
@@ -190,7 +197,20 @@ bool Writer::Take(std::deque<std::shared_ptr<Job>>* batch) {
     batch->push_back(std::move(queue_.front()));
     queue_.pop_front();
   }
+  gate_ = std::make_shared<Gate>();
   return true;
+}
+
+void Writer::Answer(const std::vector<std::shared_ptr<Job>>& jobs,
+                    const Result<void, WriteError>& outcome) {
+  for (const auto& job : jobs) job->Finish(outcome);
+  // The jobs of one gate stand together. Where a batch took only some of them, the others go on
+  // waiting.
+  const Gate* last = nullptr;
+  for (const auto& job : jobs) {
+    if (job->gate.get() != last) job->gate->changed.NotifyAll();
+    last = job->gate.get();
+  }
 }
 
 void Writer::Commit(std::deque<std::shared_ptr<Job>>* batch) {
@@ -228,7 +248,7 @@ void Writer::Commit(std::deque<std::shared_ptr<Job>>* batch) {
     stats_.repaired_records = log_.repaired_records();
     stats_.wal_bytes = int64_t{wal_pages_} * 4096;
   }
-  for (const auto& job : started) job->Finish(outcome);
+  Answer(started, outcome);
   if (outcome && int64_t{wal_pages_} * 4096 >= checkpoint_at_bytes_) Checkpoint();
 }
 

@@ -14,6 +14,7 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "common/util/clock.h"
 #include "common/util/mutex.h"
@@ -75,11 +76,14 @@ class Writer {
   WriterStats stats() const;
 
  private:
+  struct Gate;
   struct Job;
 
   void Run();
   Result<void, WriteError> Enqueue(std::shared_ptr<Job> job);
   bool Take(std::deque<std::shared_ptr<Job>>* batch);
+  static void Answer(const std::vector<std::shared_ptr<Job>>& jobs,
+                     const Result<void, WriteError>& outcome);
   void Commit(std::deque<std::shared_ptr<Job>>* batch);
   // Rolls back and decides what it means for the writes to come.
   WriteError HandleFailure(const SqliteError& error);
@@ -95,6 +99,7 @@ class Writer {
   mutable Mutex mutex_;
   CondVar work_arrived_;
   std::deque<std::shared_ptr<Job>> queue_ GUARDED_BY(mutex_);
+  std::shared_ptr<Gate> gate_ GUARDED_BY(mutex_);  // of what is queued from now on
   bool stopping_ GUARDED_BY(mutex_) = false;
   std::string write_error_ GUARDED_BY(mutex_);
   WriterStats stats_ GUARDED_BY(mutex_);

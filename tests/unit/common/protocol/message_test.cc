@@ -261,6 +261,7 @@ TEST_CASE("each field is part of the identity, and fields do not flow into one a
 TEST_CASE("id: the digest's first 16 bytes after 6 bytes of time", "[message]") {
   const auto valid = Validate(Hello());
   CHECK(valid->id().view().substr(6) == valid->digest().view().substr(0, 16));
+  CHECK(IdOf(valid->message()) == valid->id());
 
   constexpr std::string_view kUuid = "018b3f2c-5a00-7abc-8def-0123456789ab";
   struct Row {
