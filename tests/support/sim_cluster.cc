@@ -246,7 +246,13 @@ void SimCluster::Fork(Node& node) {
       return true;
     });
   });
-  if (records.size() != it->second.seq) return;  // damaged before
+  // What was damaged before must not become good by this.
+  Hash sound = ChainSeed(LogProcess::kCluster, key);
+  for (const StoredRecord& stored : records) {
+    sound = NextChain(sound, stored.wire.record);
+    if (sound != stored.wire.record.chain) return;
+  }
+  if (records.size() != it->second.seq) return;
   Database& db = *node.process->db;
   Hash chain =
       from == 1 ? ChainSeed(LogProcess::kCluster, key) : records[from - 2].wire.record.chain;

@@ -44,12 +44,12 @@ std::string BadFields(const Message& message) {
   return fields.empty() ? "refused without a reason" : fields;
 }
 
-MessageId IdOf(const Message& message) {
+MessageId IdOfValid(const Message& message) {
   return Validate(message)->id();
 }
 
 int64_t HintOf(const Message& message) {
-  const MessageId id = IdOf(message);
+  const MessageId id = IdOfValid(message);
   int64_t hint = 0;
   for (int i = 0; i < 6; ++i) hint = hint << 8 | id.bytes[static_cast<size_t>(i)];
   return hint;
@@ -251,17 +251,17 @@ TEST_CASE("each field is part of the identity, and fields do not flow into one a
   std::set<std::string> ids;
   for (const Message& message : messages) {
     digests.insert(Validate(message)->digest().Hex());
-    ids.insert(IdOf(message).Text());
+    ids.insert(IdOfValid(message).Text());
   }
   CHECK(digests.size() == messages.size());
   CHECK(ids.size() == messages.size());
-  CHECK(IdOf(Hello()) == IdOf(Hello()));
+  CHECK(IdOfValid(Hello()) == IdOfValid(Hello()));
 }
 
 TEST_CASE("id: the digest's first 16 bytes after 6 bytes of time", "[message]") {
   const auto valid = Validate(Hello());
   CHECK(valid->id().view().substr(6) == valid->digest().view().substr(0, 16));
-  CHECK(IdOf(valid->message()) == valid->id());
+  CHECK(IdOfValid(valid->message()) == valid->id());
 
   constexpr std::string_view kUuid = "018b3f2c-5a00-7abc-8def-0123456789ab";
   struct Row {
@@ -301,7 +301,7 @@ TEST_CASE("ids sort by time, as bytes and as text", "[message]") {
   for (int64_t timestamp : {0, 1, 2, 1000, 1697913600, 1697913601, 2000000000}) {
     Message message = Hello();
     message.timestamp = timestamp;
-    const MessageId id = IdOf(message);
+    const MessageId id = IdOfValid(message);
     CHECK(previous < id);
     CHECK(previous.Text() < id.Text());
     previous = id;
@@ -309,7 +309,7 @@ TEST_CASE("ids sort by time, as bytes and as text", "[message]") {
 }
 
 TEST_CASE("id as text: 36 characters, one text an id", "[message]") {
-  const MessageId id = IdOf(Hello());
+  const MessageId id = IdOfValid(Hello());
   const std::string text = id.Text();
   CHECK(text.size() == 36);
   CHECK(MessageId::Parse(text) == id);
