@@ -28,7 +28,12 @@ bool Hash::FromBytes(std::string_view text, Hash* hash) {
 }
 
 bool Hash::FromHex(std::string_view text, Hash* hash) {
-  return text.size() == 64 && HexDecodeTo(text, reinterpret_cast<char*>(hash->bytes.data()));
+  Hash read;
+  if (text.size() != 64 || !HexDecodeTo(text, reinterpret_cast<char*>(read.bytes.data()))) {
+    return false;
+  }
+  *hash = read;
+  return true;
 }
 
 Hash Sha256(std::string_view bytes) {
