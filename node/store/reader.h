@@ -41,6 +41,11 @@ struct ReadPage {
   std::optional<Damage> damage;
 };
 
+struct ReadFeedPage {
+  FeedPage page;
+  std::optional<Damage> damage;
+};
+
 class ReadConnection final : public LogReader {
  public:
   ReadConnection(const std::string& path, int cache_mib);
@@ -51,6 +56,7 @@ class ReadConnection final : public LogReader {
 
   // REQUIRES: `state` was published before the snapshot began.
   ReadPage ReadHistory(const HistoryQuery& query, const LogState& state);
+  ReadFeedPage ReadFeed(const FeedQuery& query, const LogState& state);  // feed_reader.cc
   std::optional<ShownMessage> Find(const MessageId& id, std::optional<Damage>* damage);
 
   // LogReader. REQUIRES: UseState() with the state whose epochs are meant.
@@ -65,6 +71,7 @@ class ReadConnection final : public LogReader {
 
   Statement& Cached(const std::string& sql);
   Coverage MakeCoverage(const TokenVector& token, const LogState& state);
+  std::optional<int64_t> FirstUncovered(const Coverage& covered, const LogState& state);
   std::optional<Stamp> CoveredStamp(int64_t message_ref, const Coverage& coverage);
 
   std::unique_ptr<Database> db_;

@@ -105,6 +105,17 @@ Try<HistoryPage> SqliteStorage::ReadHistory(const HistoryQuery& query, const Log
   }
 }
 
+Try<FeedPage> SqliteStorage::ReadFeed(const FeedQuery& query, const LogState& state) {
+  try {
+    auto connection = readers_->Take();
+    ReadFeedPage read = connection->ReadFeed(query, state);
+    if (read.damage) return Err(Damaged(*read.damage));
+    return std::move(read.page);
+  } catch (const SqliteError& error) {
+    return Err(ReadFailed(error));
+  }
+}
+
 Try<std::optional<ShownMessage>> SqliteStorage::Find(const MessageId& id) {
   try {
     auto connection = readers_->Take();
