@@ -28,7 +28,9 @@ class FeedDriver final : public feed::Source {
 
   Try<feed::Page> Read(const std::string& token, const Filter& filter) override;
   // Numbers tell all: a page that joins the ring names the last one that it covers.
-  bool Covers(const std::string& /*token*/, const feed::Event& /*event*/) override { return false; }
+  Order Compare(const std::string& /*token*/, const feed::Event& /*event*/) override {
+    return Order::kBefore;
+  }
 
   feed::HubStats stats() const { return hub_.stats(); }
 

@@ -93,9 +93,12 @@ void Hub::Reset(int64_t floor, std::string token) {
   });
 }
 
-void Hub::Publish(std::vector<EventPtr> events, std::string token, int64_t through) {
+void Hub::Publish(std::vector<EventPtr> events, std::string token, int64_t through, bool gap) {
   published_.fetch_add(events.size(), std::memory_order_relaxed);
-  post_([this, events = std::move(events), token = std::move(token), through] {
+  post_([this, events = std::move(events), token = std::move(token), through, gap] {
+    for (Subscription* subscription : attached_) {
+      if (gap && subscription->mode_ == Subscription::Mode::kLive) subscription->gap_ = true;
+    }
     for (const EventPtr& event : events) {
       ring_bytes_ += BytesOf(*event);
       ring_.push_back(event);
@@ -255,13 +258,27 @@ std::optional<Subscription::Item> Subscription::NextOfRing() {
     StartReading();
     return std::nullopt;
   }
+  if (gap_) {
+    gap_ = false;
+    hub_.gaps_.fetch_add(1, std::memory_order_relaxed);
+    return Item{Item::Kind::kGap, nullptr, {}, false};
+  }
   while (next_ < hub_.first_ + hub_.ring_.size()) {
     const EventPtr& event = hub_.ring_[next_ - hub_.first_];
-    ++next_;
     if (!covered_.empty()) {
-      if (hub_.source_.Covers(covered_, *event)) continue;
-      covered_.clear();
+      const Source::Order order = hub_.source_.Compare(covered_, *event);
+      if (order == Source::Order::kApart) {
+        // The event's token would forget what was given by pages.
+        StartReading();
+        return std::nullopt;
+      }
+      if (order == Source::Order::kBefore) covered_.clear();
+      if (order == Source::Order::kCovered) {
+        ++next_;
+        continue;
+      }
     }
+    ++next_;
     token_ = event->token;
     if (!Matches(filter_, event->message, event->stamp) || IsRepeat(*event, true)) continue;
     hub_.delivered_.fetch_add(1, std::memory_order_relaxed);

@@ -32,9 +32,14 @@ class Source {
   virtual ~Source() = default;
   // What follows `token`. May block for a second or so; does not wait for something new.
   virtual Try<Page> Read(const std::string& token, const Filter& filter) = 0;
-  // Whether `token`, which Read() gave, covers a published event that comes after `live_after`. On
-  // the event loop.
-  virtual bool Covers(const std::string& token, const Event& event) = 0;
+  // How a token that Read() gave with `live_after` stands to an event that was published after it.
+  // Asked only where Options::drop_repeats is set, on the event loop.
+  enum class Order {
+    kCovered,  // the token covers all that the event's does
+    kBefore,   // the other way round: the event follows
+    kApart,    // neither: they come from different orders
+  };
+  virtual Order Compare(const std::string& token, const Event& event) = 0;
 };
 
 struct HubStats {
@@ -56,7 +61,8 @@ class Hub {
     size_t ring_events = 8192;
     size_t ring_bytes = 16 << 20;
     size_t readers = 2;
-    // Positions of several publishers may overlap: a subscription leaves out what it was given.
+    // Pages and the ring may come from different orders: a subscription compares where it joins,
+    // and leaves out what it was given.
     bool drop_repeats = false;
   };
   using Post = std::function<void(std::function<void()>)>;
@@ -72,7 +78,8 @@ class Hub {
   // The ring begins anew: events after `floor` will follow.
   void Reset(int64_t floor, std::string token);
   // `token`: after all of them, and after all else up to `through`.
-  void Publish(std::vector<EventPtr> events, std::string token, int64_t through);
+  // `gap`: something before them is gone.
+  void Publish(std::vector<EventPtr> events, std::string token, int64_t through, bool gap = false);
   // Whether anybody follows; waits until then, at most until `deadline`.
   bool AwaitSubscribers(SteadyTime deadline);
   bool has_subscribers() const { return subscribers_.load() > 0; }
@@ -165,6 +172,7 @@ class Subscription : public std::enable_shared_from_this<Subscription> {
   bool began_ = false;
   bool failed_ = false;
   bool told_behind_ = false;
+  bool gap_ = false;  // of the ring, to be told
   std::string token_;
   Page page_;
   size_t page_at_ = 0;
