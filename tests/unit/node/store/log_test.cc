@@ -55,7 +55,8 @@ std::vector<std::string> WalkKeys(LogProcess& process) {
     HistoryQuery query;
     query.filter = &all;
     query.limit = 100'000;
-    const ReadPage read = reader.ReadHistory(query, *state);
+    const ReadPage read =
+        reader.ReadHistory(query, *state, CopyNames(process.log->name_tail(), all));
     REQUIRE_FALSE(read.damage);
     for (const HistoryItem& item : read.page.items) keys.push_back(item.shown.message.key);
   });
