@@ -386,16 +386,17 @@ void Log::AppendOwn(const Hash& digest, Stamp stamp, int64_t message_ref) {
   state.head = {record.seq, record.chain};
 }
 
-Appended Log::Append(const ValidMessage& message, std::optional<Stamp> given) {
-  if (const auto known = FindAndMend(message)) {
-    return {Appended::Kind::kKnown, known->stamp, known->ref};
-  }
-  {
+Appended Log::Append(const AppendItem& item) {
+  const ValidMessage& message = item.message;
+  if (!item.new_key) {
+    if (const auto known = FindAndMend(message)) {
+      return {Appended::Kind::kKnown, known->stamp, known->ref};
+    }
     ScopedReset reset(find_by_key_);
     find_by_key_.BindText(1, message.message().key).BindText(2, message.message().sender);
     if (find_by_key_.Step()) return {Appended::Kind::kKeyReused, 0, 0};
   }
-  const Stamp stamp = clock_.Accept(given);
+  const Stamp stamp = clock_.Accept(item.stamp);
   const int64_t ref = InsertMessage(message, stamp);
   AppendOwn(message.digest(), stamp, ref);
   return {Appended::Kind::kNew, stamp, ref};

@@ -48,7 +48,7 @@ class Log {
   // REQUIRES, all below: between Begin() and Commit().
 
   // Stores a message in our own log, unless it is known.
-  Appended Append(const ValidMessage& message, std::optional<Stamp> given);
+  Appended Append(const AppendItem& item);
 
   // Takes what continues the heads here. A run that has another chain at our head is a fork:
   // Freeze().

@@ -3,6 +3,8 @@
 
 #include <filesystem>
 
+#include "node/store/wal_vfs.h"
+
 namespace chatchain {
 
 namespace {
@@ -128,7 +130,7 @@ Result<std::unique_ptr<Database>, std::string> OpenForWriting(const std::string&
     const bool is_new =
         !std::filesystem::exists(path, ignored) || std::filesystem::file_size(path, ignored) == 0;
     auto db = std::make_unique<Database>(
-        path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX);
+        path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, WalVfs());
     Configure(db.get(), cache_mib);
     db->Execute("PRAGMA journal_mode=WAL");
     db->Execute("PRAGMA synchronous=FULL");

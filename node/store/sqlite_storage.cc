@@ -79,7 +79,7 @@ Result<std::vector<Appended>, WriteError> SqliteStorage::Append(
         results->clear();
         results->reserve(items->size());
         for (const AppendItem& item : *items) {
-          results->push_back(log.Append(item.message, item.stamp));
+          results->push_back(log.Append(item));
         }
       },
       deadline, weight);

@@ -106,7 +106,7 @@ void SimCluster::Step() {
     if (!node.process) return;
     if (random_.OneIn(2)) {
       node.process->log->Begin();
-      node.process->log->Append(MakeMessage("never committed " + std::to_string(keys_++)), {});
+      node.process->log->Append({MakeMessage("never committed " + std::to_string(keys_++)), {}});
     }
     Restart(node);
   } else if (happens("stop", rates_.stop)) {

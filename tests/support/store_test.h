@@ -122,7 +122,7 @@ class LogProcess {
   }
 
   Appended Append(const ValidMessage& message, std::optional<Stamp> stamp = std::nullopt) {
-    return Do([&](Log& open) { return open.Append(message, stamp); });
+    return Do([&](Log& open) { return open.Append({message, stamp}); });
   }
   LogStatePtr State() { return log->Snapshot(); }
 
