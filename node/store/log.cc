@@ -252,12 +252,23 @@ void Log::WriteNames() {
   for (const NameTail::Row& row : name_tail_.Plan(last_arrival_)) WriteName(row);
   // A start reads again what lies above the mark; to write it each time would cost a page a commit.
   constexpr int64_t kMarkEvery = 10'000;  // messages
-  if (name_tail_.complete_up_to() < names_mark_ + kMarkEvery) return;
   const int64_t mark = name_tail_.complete_up_to();
+  if (mark >= names_mark_ + kMarkEvery) WriteNamesMark(mark);
+}
+
+void Log::WriteNamesMark(int64_t mark) {
   const std::string value = std::to_string(mark);
   Statement write(db_, "INSERT OR REPLACE INTO meta(name, value) VALUES ('names_up_to', ?)");
   write.BindText(1, value).Run();
   names_mark_ = mark;
+}
+
+void Log::Flush() {
+  if (names_mark_ == last_arrival_) return;
+  Begin();
+  for (const NameTail::Row& row : name_tail_.PlanAll()) WriteName(row);
+  WriteNamesMark(last_arrival_);
+  Commit();
 }
 
 void Log::WriteNamesOf(int64_t ref, const Message& message, const Place& place) {

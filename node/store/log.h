@@ -44,6 +44,9 @@ class Log {
   // As if nothing since Begin() had been called; harmless after a Begin() that failed, and after
   // Commit().
   void Rollback();
+  // A transaction of its own: puts what waits in memory into the tables, so that the next start
+  // finds nothing to read again.
+  void Flush();
 
   // REQUIRES, all below: between Begin() and Commit().
 
@@ -108,6 +111,7 @@ class Log {
   EpochState& Touch(const EpochKey& key);  // creates; remembers the state for Rollback()
   void WriteTouched();
   void WriteNames();
+  void WriteNamesMark(int64_t mark);
   void WriteName(const NameTail::Row& row);
   // At once, past the tail.
   void WriteNamesOf(int64_t ref, const Message& message, const Place& place);

@@ -2,6 +2,7 @@
 #include "node/store/name_tail.h"
 
 #include <algorithm>
+#include <set>
 
 namespace chatchain {
 
@@ -52,34 +53,47 @@ void NameTail::PlanGroup(const Key& key, std::vector<Row>* rows) {
   planned_groups_.push_back(key);
 }
 
-std::vector<NameTail::Row> NameTail::Plan(int64_t last_message_ref) {
-  std::vector<Row> rows;
+void NameTail::SortPending() {
   std::stable_sort(pending_.begin(), pending_.end(),
                    [](const Pending& a, const Pending& b) { return a.key < b.key; });
-  size_t new_names = 0;
+}
+
+std::vector<NameTail::Row> NameTail::Plan(int64_t last_message_ref) {
+  SortPending();
+  std::vector<Row> rows;
+  // On the average as many entries go as come. After a crash more may wait; they are worked off
+  // over many commits, so that none of these is much longer than the others.
+  const size_t enough = 8 * pending_.size() + 256;
   for (auto run = pending_.begin(); run != pending_.end();) {
     const auto end = std::find_if(run, pending_.end(),
                                   [&](const Pending& other) { return other.key != run->key; });
     const auto group = groups_.find(run->key);
     const size_t waiting = group == groups_.end() ? 0 : group->second.entries.size();
-    if (waiting == 0) ++new_names;
-    if (waiting + static_cast<size_t>(end - run) >= options_.flush_entries) {
+    const bool full = waiting + static_cast<size_t>(end - run) >= options_.flush_entries;
+    if (full && rows.size() < enough) {
       PlanGroup(run->key, &rows);
     }
     run = end;
   }
-  // The oldest, too: at least as many as begin now, so that they cannot heap up, but not all at
-  // once, so that no commit is much longer than the others.
-  size_t left = 2 * new_names + 1;
+  // The oldest, too.
   const auto by_size = static_cast<std::ptrdiff_t>(planned_groups_.size());
-  for (auto turn = turns_.begin(); turn != turns_.end() && left > 0; ++turn) {
+  for (auto turn = turns_.begin(); turn != turns_.end() && rows.size() < enough; ++turn) {
     if (turn->oldest_ref + options_.max_messages > last_message_ref) break;
     if (IsGone(*turn)) continue;
-    --left;
     const bool planned =
         std::binary_search(planned_groups_.begin(), planned_groups_.begin() + by_size, turn->key);
     if (!planned) PlanGroup(turn->key, &rows);
   }
+  return rows;
+}
+
+std::vector<NameTail::Row> NameTail::PlanAll() {
+  SortPending();
+  std::vector<Row> rows;
+  std::set<Key> keys;
+  for (const auto& [key, group] : groups_) keys.insert(key);
+  for (const Pending& pending : pending_) keys.insert(pending.key);
+  for (const Key& key : keys) PlanGroup(key, &rows);
   return rows;
 }
 

@@ -56,6 +56,8 @@ class NameTail {
 
   // What the current transaction has to put into the table. `last_message_ref`: the newest.
   std::vector<Row> Plan(int64_t last_message_ref);
+  // Instead of Plan(): everything.
+  std::vector<Row> PlanAll();
   // The transaction with what Plan() gave is durable.
   void Committed(int64_t last_message_ref);
   void RolledBack();
@@ -84,6 +86,7 @@ class NameTail {
   };
 
   static Key MakeKey(NameRole role, std::string_view name);
+  void SortPending();
   void PlanGroup(const Key& key, std::vector<Row>* rows);
   bool IsGone(const Turn& turn) const;
 

@@ -16,8 +16,8 @@ namespace chatchain {
 
 namespace {
 
-// A larger transaction is written in parts. SQLite's own VFS for Unix takes less than 128 KiB in one
-// call (it reports more as a full disk).
+// A larger transaction is written in parts. SQLite's own VFS for Unix takes less than 128 KiB in
+// one call (it reports more as a full disk).
 constexpr size_t kBufferMaxBytes = 120 << 10;
 
 struct Shim {
