@@ -59,7 +59,8 @@ ReadFeedPage ReadConnection::ReadFeed(const FeedQuery& query, const LogState& st
   // Bodies are read one by one: most of a page may be covered, or known by another record.
   Statement& records = Cached(
       "SELECT arrival, epoch, seq, message, chain FROM records WHERE arrival>=? ORDER BY arrival");
-  Statement& others = Cached("SELECT epoch, seq FROM records WHERE message=?");
+  static const std::string kOthers = RecordsOfMessageSql("epoch, seq");
+  Statement& others = Cached(kOthers);
   Statement& bodies = Cached(
       "SELECT id, stamp, sender, recipient, room, text, timestamp, key FROM messages WHERE ref=?");
   const auto known_by_another = [&](int64_t message_ref) {
