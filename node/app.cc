@@ -44,6 +44,7 @@ Result<std::unique_ptr<App>, std::string> App::Start(const NodeConfig& config) {
   app->service_ = std::make_unique<Service>(*app->storage_, *app->sync_, *app->copies_);
 
   app->feed_ = std::make_unique<Feed>(*app->storage_, *app->sync_, config.cluster_name);
+  app->conversations_ = std::make_unique<Conversations>(*app->storage_, *app->sync_);
   app->feed_driver_ = std::make_unique<FeedDriver>(*app->feed_, *app->storage_, app->clock_);
 
   NodeApi::Options api;
@@ -57,12 +58,13 @@ Result<std::unique_ptr<App>, std::string> App::Start(const NodeConfig& config) {
 
   std::vector<http::Route> routes = app->api_->Routes();
   FeedRoutes::Options feed;
+  feed.cluster = config.cluster_name;
   feed.origins = config.cors_origins;
   feed.request_timeout_ms = config.request_timeout_ms;
   feed.session_wait_ms = config.session_wait_ms;
   app->feed_routes_ =
       std::make_unique<FeedRoutes>(std::move(feed), *app->feed_, *app->feed_driver_, *app->storage_,
-                                   app->clock_, app->api_->SendHandler());
+                                   *app->conversations_, *app->api_, app->clock_);
   for (http::Route& route : app->feed_routes_->Routes()) routes.push_back(std::move(route));
 
   http::ServerOptions server;

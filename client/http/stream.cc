@@ -32,6 +32,9 @@ std::vector<http::Route> StreamRoutes::Routes() {
       {.method = "GET", .pattern = "/messages/poll", .handler = handler(&StreamRoutes::Poll)},
       {.method = "GET", .pattern = "/messages/stream", .handler = handler(&StreamRoutes::Stream)},
       {.method = "GET", .pattern = "/ws", .handler = handler(&StreamRoutes::Socket)},
+      {.method = "GET",
+       .pattern = "/conversations",
+       .handler = handler(&StreamRoutes::Conversations)},
   };
 }
 
@@ -73,6 +76,21 @@ http::Response StreamRoutes::Socket(http::Request& request) {
   response.status = 101;
   response.websocket = std::make_shared<feed::FeedSocket>(backend_, request.remote_address);
   return response;
+}
+
+// The node judges the query.
+http::Response StreamRoutes::Conversations(http::Request& request) {
+  if (auto problem = http::ApplyDeadlineHeader(request, context_.clock.Steady())) {
+    return http::ProblemResponse(*problem);
+  }
+  if (!http::Accepts(request, kJsonType)) {
+    return http::ProblemResponse(http::NotAcceptable(kJsonType));
+  }
+  ReadResult result = context_.proxy.Read({.target = request.target, .deadline = request.deadline});
+  if (!result.answered) {
+    return Unanswered("no node could answer", result.failures, result.attempts);
+  }
+  return AnswerFrom(std::move(result));
 }
 
 }  // namespace chatchain

@@ -21,6 +21,7 @@ class StreamRoutes {
   http::Response Poll(http::Request& request);
   http::Response Stream(http::Request& request);
   http::Response Socket(http::Request& request);
+  http::Response Conversations(http::Request& request);
 
   const RouteContext context_;
   Follower& follower_;

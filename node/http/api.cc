@@ -182,6 +182,16 @@ http::Handler NodeApi::SendHandler() {
   });
 }
 
+http::Handler NodeApi::WithToken(http::Handler handler) {
+  return WithSession([this, handler = std::move(handler)](Request& request,
+                                                          const SessionRequest& session,
+                                                          SessionAnswer* reply) -> Try<Response> {
+    Response response = handler(request);
+    *reply = service_.CurrentSession(session);
+    return response;
+  });
+}
+
 http::Handler NodeApi::Plain(Answer answer) {
   return [this, answer = std::move(answer)](Request& request) {
     Try<Response> result = [&]() -> Try<Response> {

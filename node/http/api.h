@@ -36,6 +36,9 @@ class NodeApi {
   std::vector<http::Route> Routes();
   // The handler of POST /messages, for who sends over another way.
   http::Handler SendHandler();
+  // `handler`, with ChatChain-Session in its answer: what this node holds after it, joined with
+  // what the request brought.
+  http::Handler WithToken(http::Handler handler);
 
   // Set once the server listens; before, /nodes shows none.
   void set_address(std::string address) { address_ = std::move(address); }
