@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "client/app.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "client/http/routes.h"
@@ -24,7 +25,9 @@ http::ServerOptions ServerOptionsOf(const ClientConfig& config) {
 }  // namespace
 
 ClientApp::ClientApp(ClientConfig config)
-    : config_(std::move(config)), proxy_(config_, clock_, random_) {
+    : config_(std::move(config)),
+      proxy_(config_, clock_, random_),
+      follower_(proxy_, config_.nodes, config_.connect_timeout_ms, clock_) {
   const RouteContext context{.config = config_,
                              .proxy = proxy_,
                              .hlc = hlc_,
@@ -33,13 +36,29 @@ ClientApp::ClientApp(ClientConfig config)
                              .draining = draining_,
                              .server_stats = [this] { return server_->stats(); },
                              .page = LoadPage()};
-  server_ = std::make_unique<http::Server>(ServerOptionsOf(config_), ProxyRoutes(context));
+  std::vector<http::Route> routes = ProxyRoutes(context);
+  const auto send = std::find_if(routes.begin(), routes.end(), [](const http::Route& route) {
+    return route.method == "POST" && route.pattern == "/messages";
+  });
+  streams_ = std::make_unique<StreamRoutes>(context, follower_, send->handler);
+  for (http::Route& route : streams_->Routes()) routes.push_back(std::move(route));
+  server_ = std::make_unique<http::Server>(ServerOptionsOf(config_), std::move(routes));
 }
 
-ClientApp::~ClientApp() = default;
+ClientApp::~ClientApp() {
+  follower_.Stop();
+  // Its live connections know the follower.
+  server_.reset();
+}
 
 Result<void, std::string> ClientApp::Start() {
-  return server_->Start();
+  auto started = server_->Start();
+  if (started) {
+    follower_.Start([server = server_.get()](std::function<void()> work) {
+      server->PostToLive(std::move(work));
+    });
+  }
+  return started;
 }
 
 std::string ClientApp::address() const {
@@ -48,6 +67,7 @@ std::string ClientApp::address() const {
 
 bool ClientApp::Drain(int timeout_ms) {
   draining_ = true;
+  follower_.set_draining();
   return server_->Drain(timeout_ms);
 }
 

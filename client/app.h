@@ -7,6 +7,8 @@
 #include <string>
 
 #include "client/config.h"
+#include "client/http/stream.h"
+#include "client/proxy/follow.h"
 #include "client/proxy/proxy.h"
 #include "common/http/server.h"
 #include "common/protocol/hlc.h"
@@ -37,6 +39,8 @@ class ClientApp {
   Hlc hlc_{clock_};
   std::atomic<bool> draining_{false};
   Proxy proxy_;
+  Follower follower_;
+  std::unique_ptr<StreamRoutes> streams_;
   std::unique_ptr<http::Server> server_;
 };
 

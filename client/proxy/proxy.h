@@ -52,6 +52,7 @@ class Proxy {
   NetworkReport Network() const;
   bool ready() const;
   size_t node_count() const { return nodes_.size(); }
+  const NodeLink& node(size_t index) const { return *nodes_[index]; }
   NodeMetrics& node_metrics(size_t node) { return nodes_[node]->metrics(); }
   ProxyMetrics& metrics() { return metrics_; }
 

@@ -118,6 +118,17 @@ Try<HistoryPage> SqliteStorage::ReadHistory(const HistoryQuery& query, const Log
   }
 }
 
+Try<FeedPage> SqliteStorage::ReadFeed(const FeedQuery& query, const LogState& state) {
+  try {
+    ReadFeedPage read = readers_->Take()->ReadFeed(query, state);
+    if (read.damage) return Err(Damaged(*read.damage));
+    if (read.moved && !AwaitDurable()) return Err(DiskHangs());
+    return std::move(read.page);
+  } catch (const SqliteError& error) {
+    return Err(ReadFailed(error));
+  }
+}
+
 Try<std::optional<ShownMessage>> SqliteStorage::Find(const MessageId& id) {
   try {
     const LogStatePtr state = State();
