@@ -62,7 +62,8 @@ ReadFeedPage ReadConnection::ReadFeed(const FeedQuery& query, const LogState& st
   static const std::string kOthers = RecordsOfMessageSql("epoch, seq");
   Statement& others = Cached(kOthers);
   Statement& bodies = Cached(
-      "SELECT id, stamp, sender, recipient, room, text, timestamp, key FROM messages WHERE ref=?");
+      "SELECT id, stamp, sender, recipient, room, text, timestamp, key, moved FROM messages WHERE "
+      "ref=?");
   const auto known_by_another = [&](int64_t message_ref) {
     if (query.new_above_ref) return message_ref <= *query.new_above_ref;
     ScopedReset reset(others);
@@ -97,6 +98,7 @@ ReadFeedPage ReadConnection::ReadFeed(const FeedQuery& query, const LogState& st
       if (found) {
         shown->stamp = StampFromSql(bodies.Int(1));
         shown->message = MessageFromRow(bodies, 2);
+        result.moved = result.moved || bodies.Int(8) != 0;
       }
       if (!found || IdOf(shown->message) != shown->id) {
         if (!page.items.empty()) {

@@ -49,6 +49,7 @@ class SqliteStorage final : public Storage {
  private:
   SqliteStorage(Options options, const Clock& clock)
       : options_(std::move(options)), clock_(clock) {}
+  bool AwaitDurable() const;
   Problem Damaged(const Damage& damage);
 
   const Options options_;
