@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "node/app.h"
 
+#include "common/feed/metrics.h"
 #include "common/util/encoding.h"
 #include "common/util/version.h"
 
@@ -56,6 +57,12 @@ Result<std::unique_ptr<App>, std::string> App::Start(const NodeConfig& config) {
   app->api_ = std::make_unique<NodeApi>(std::move(api), *app->service_, *app->storage_, *app->sync_,
                                         *app->copies_, app->clock_, app->random_);
 
+  app->api_->set_more_metrics([driver = app->feed_driver_.get()](MetricsText* text) {
+    feed::AppendMetrics(driver->stats(), text);
+    text->Family("chatchain_feed_lag_records", "gauge",
+                 "Records that were committed and that the feed has not looked at.");
+    text->Sample(static_cast<double>(driver->lag_records()));
+  });
   std::vector<http::Route> routes = app->api_->Routes();
   FeedRoutes::Options feed;
   feed.cluster = config.cluster_name;

@@ -2,6 +2,7 @@
 // The proxy's live routes: GET /messages/poll, /messages/stream, /ws, and GET /conversations.
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "client/http/routes.h"
@@ -27,5 +28,8 @@ class StreamRoutes {
   Follower& follower_;
   const feed::SocketBackend backend_;
 };
+
+// What /metrics has to say of it.
+std::string FollowMetrics(const FollowStats& stats);
 
 }  // namespace chatchain

@@ -323,7 +323,10 @@ void Subscription::OnPage(Try<Page> page) {
     page_at_ = 0;
     mode_ = Mode::kPage;
   } else {
-    failed_ = ++failures_ >= kFailuresToEnd;
+    if (++failures_ == kFailuresToEnd) {
+      failed_ = true;
+      hub_.ended_.fetch_add(1, std::memory_order_relaxed);
+    }
     mode_ = Mode::kWaiting;
     retry_at_ = Now() + kFailurePause;
   }

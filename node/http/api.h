@@ -10,6 +10,7 @@
 #include "common/http/server.h"
 #include "common/protocol/token.h"
 #include "common/util/clock.h"
+#include "common/util/metrics_text.h"
 #include "common/util/mutex.h"
 #include "common/util/random.h"
 #include "node/http/page_cache.h"
@@ -43,6 +44,8 @@ class NodeApi {
   // Set once the server listens; before, /nodes shows none.
   void set_address(std::string address) { address_ = std::move(address); }
   void set_server(const http::Server* server) { server_ = server; }
+  // Writes what else belongs to /metrics.
+  void set_more_metrics(std::function<void(MetricsText*)> more) { more_metrics_ = std::move(more); }
   // From now on the node answers that it is draining.
   void set_draining() { draining_.store(true); }
 
@@ -85,6 +88,7 @@ class NodeApi {
   PageCache pages_;
   std::string address_;
   const http::Server* server_ = nullptr;
+  std::function<void(MetricsText*)> more_metrics_;
   std::atomic<bool> draining_{false};
   std::atomic<uint64_t> served_records_{0};
 
