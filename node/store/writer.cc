@@ -516,6 +516,7 @@ void Writer::RunCheckpointer() {
       if (db == nullptr) {
         db = std::make_unique<Database>(sqlite3_db_filename(db_.handle(), "main"),
                                         SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX);
+        db->Execute("SELECT 1 FROM meta");  // until it has read, it knows of no log
       }
       // The second time copies what was written during the first, so that little is left.
       for (int pass = 0; pass < 2 && write_state() != WriteState::kFailed; ++pass) {
