@@ -2,6 +2,7 @@
 #include "node/http/api.h"
 
 #include <algorithm>
+#include <future>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -187,9 +188,18 @@ std::vector<http::Route> NodeApi::Routes() {
 }
 
 http::Handler NodeApi::SendHandler() {
-  return WithSession([this](Request& request, const SessionRequest& session, SessionAnswer* reply) {
-    return PostMessage(request, session, reply);
-  });
+  const http::Handler handler = WithSession(
+      [this](Request& request, const SessionRequest& session, SessionAnswer* reply) {
+        return PostMessage(request, session, reply);
+      });
+  return [handler](Request& request) {
+    Response response = handler(request);
+    if (response.later == nullptr) return response;
+    const auto happened = std::make_shared<std::promise<void>>();
+    response.later->Begin([happened] { happened->set_value(); });
+    happened->get_future().wait();
+    return response.later->Finish();
+  };
 }
 
 http::Handler NodeApi::WithToken(http::Handler handler) {

@@ -35,7 +35,7 @@ class NodeApi {
           CopyTracker& copies, const Clock& clock, Random& random);
 
   std::vector<http::Route> Routes();
-  // The handler of POST /messages, for who sends over another way.
+  // The handler of POST /messages, for who sends over another way: it waits for its answer.
   http::Handler SendHandler();
   // `handler`, with ChatChain-Session in its answer: what this node holds after it, joined with
   // what the request brought.
