@@ -17,7 +17,9 @@ skip() {
   exit 2
 }
 bin_dir=$(realpath "$1")
-command -v npm >/dev/null && command -v node >/dev/null || skip "no npm here (apt-get install npm)"
+if ! command -v npm >/dev/null || ! command -v node >/dev/null; then
+  skip "no npm here (apt-get install npm)"
+fi
 wanted() { cat tests/websocket/package.json tests/websocket/package-lock.json | sha256sum; }
 mkdir -p "$npm_dir"
 exec 9>"$npm_dir/lock"

@@ -177,8 +177,8 @@ TEST_CASE("a filter leaves out the others, and the position moves on", "[feed]")
     CAPTURE(address);
     std::vector<std::unique_ptr<FeedReader>> readers;
     for (const FeedWay way : kWays) {
-      readers.push_back(std::make_unique<FeedReader>(way, std::vector{PortOf(address)}, "begin",
-                                                     "&room=tea"));
+      readers.push_back(
+          std::make_unique<FeedReader>(way, std::vector{PortOf(address)}, "begin", "&room=tea"));
     }
     Api api(cluster.node(0).address());
     const std::string tag = std::to_string(PortOf(address));
@@ -191,9 +191,8 @@ TEST_CASE("a filter leaves out the others, and the position moves on", "[feed]")
       CAPTURE(Name(reader->way()));
       const bool all = Eventually(seconds(10), [&] {
         const Seen seen = reader->seen();
-        return std::count_if(seen.texts.begin(), seen.texts.end(), [&](const std::string& text) {
-                 return text.starts_with(tag);
-               }) == 5;
+        return std::count_if(seen.texts.begin(), seen.texts.end(),
+                             [&](const std::string& text) { return text.starts_with(tag); }) == 5;
       });
       reader->Stop();
       CAPTURE(reader->seen().texts, reader->seen().problems, reader->seen().connections);
@@ -221,6 +220,13 @@ TEST_CASE("sixty follow through two proxies while nodes and a proxy fail", "[fee
       if (i % 2 == 1) std::swap(mine[0], mine[1]);
       readers.push_back(std::make_unique<FeedReader>(way, mine));
     }
+  }
+  // And some without a proxy, who move between the nodes by themselves.
+  std::vector<uint16_t> nodes;
+  for (const std::string& address : cluster.addresses()) nodes.push_back(PortOf(address));
+  for (const FeedWay way : kWays) {
+    readers.push_back(std::make_unique<FeedReader>(way, nodes));
+    std::rotate(nodes.begin(), nodes.begin() + 1, nodes.end());
   }
   Load::Options options;
   options.writers = 3;
