@@ -21,6 +21,10 @@ class LogStorage final : public Storage {
                                                    SteadyTime) override {
     return Err(WriteError{});
   }
+  void AppendLater(AppendItem, SteadyTime,
+                   std::function<void(Result<Appended, WriteError>)> done) override {
+    done(Err(WriteError{}));
+  }
   Try<HistoryPage> ReadHistory(const HistoryQuery&, const LogState&) override {
     return Err(Unavailable("not here"));
   }
@@ -306,6 +310,38 @@ TEST_CASE("filters leave out messages, not positions", "[feed]") {
   REQUIRE(answer);
   CHECK(KeysOf(*answer) == Keys{"1"});
   CHECK(answer->position.covers == ToTokenVector(a.process.State()->heads));
+}
+
+TEST_CASE("who follows every commit is given a message with two new records once", "[feed]") {
+  const TempDir dir;
+  ManualClock clock;
+  SeededRandom random(8);
+  Node a(dir, "a", clock, random);
+  Node b(dir, "b", clock, random);
+  const auto follow = [&](FeedPosition* position, int64_t* last) {
+    const auto answer = a.feed.Read(*position, kAll, 10, 1 << 20, *last);
+    REQUIRE(answer);
+    REQUIRE(answer->live_after);
+    *position = answer->position;
+    *last = *answer->live_after;
+    return KeysOf(*answer);
+  };
+  FeedPosition position;
+  int64_t last = 0;
+  CHECK(follow(&position, &last) == Keys{});
+  for (const char* key : {"1", "2"}) {
+    const ValidMessage message = MakeMessage(key);
+    a.process.Append(message);
+    b.process.Append(message);
+  }
+  a.Pull(b);
+  CHECK(follow(&position, &last) == Keys{"1", "2"});
+  const ValidMessage third = MakeMessage("3");
+  b.process.Append(third);
+  a.Pull(b);
+  CHECK(follow(&position, &last) == Keys{"3"});
+  a.process.Append(third);
+  CHECK(follow(&position, &last) == Keys{});
 }
 
 TEST_CASE("who follows every commit is given what is new, whatever is repaired", "[feed]") {
