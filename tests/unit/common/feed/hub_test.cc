@@ -181,6 +181,31 @@ TEST_CASE("one that is too slow for the ring goes on by pages and misses nothing
   CHECK(f.Told(*follower, last + 61) == Numbers(last + 61, last + 61));
 }
 
+TEST_CASE("pages that are ahead of the ring leave nothing to be repeated", "[feed]") {
+  Fixture f;
+  f.Publish(1, 2);
+  f.history.last = 6;
+  auto follower = f.Begin(0);
+  f.Told(*follower, 6);
+  CHECK(f.Told(*follower, 0).empty());
+  f.Publish(3, 6);
+  CHECK(f.Told(*follower, 0).empty());
+  CHECK(follower->token() == "6");
+  f.Publish(7, 7);
+  CHECK(f.Told(*follower, 7) == Numbers(7, 7));
+}
+
+TEST_CASE("a ring that begins anew leaves out nothing for those who follow", "[feed]") {
+  Fixture f;
+  auto follower = f.Begin(0);
+  f.Publish(1, 2);
+  f.Told(*follower, 2);
+  CHECK(f.Told(*follower, 0).empty());
+  f.history.last = 5;
+  f.hub.Reset(5, "5");
+  CHECK(f.Told(*follower, 5) == Numbers(3, 5));
+}
+
 TEST_CASE("what is filtered out moves the position", "[feed]") {
   Fixture f;
   auto follower = f.Begin(0, "even");
