@@ -2,7 +2,6 @@
 #include "node/http/api.h"
 
 #include <algorithm>
-#include <future>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -188,28 +187,11 @@ std::vector<http::Route> NodeApi::Routes() {
 }
 
 http::Handler NodeApi::SendHandler() {
-  const http::Handler handler = WithSession(
-      [this](Request& request, const SessionRequest& session, SessionAnswer* reply) {
+  auto post =
+      WithSession([this](Request& request, const SessionRequest& session, SessionAnswer* reply) {
         return PostMessage(request, session, reply);
       });
-  return [handler](Request& request) {
-    Response response = handler(request);
-    if (response.later == nullptr) return response;
-    const auto happened = std::make_shared<std::promise<void>>();
-    response.later->Begin([happened] { happened->set_value(); });
-    happened->get_future().wait();
-    return response.later->Finish();
-  };
-}
-
-http::Handler NodeApi::WithToken(http::Handler handler) {
-  return WithSession([this, handler = std::move(handler)](Request& request,
-                                                          const SessionRequest& session,
-                                                          SessionAnswer* reply) -> Try<Response> {
-    Response response = handler(request);
-    *reply = service_.CurrentSession(session);
-    return response;
-  });
+  return [post = std::move(post)](Request& request) { return http::AwaitLater(post(request)); };
 }
 
 http::Handler NodeApi::Plain(Answer answer) {
