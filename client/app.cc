@@ -40,6 +40,14 @@ ClientApp::ClientApp(ClientConfig config)
   const auto send = std::find_if(routes.begin(), routes.end(), [](const http::Route& route) {
     return route.method == "POST" && route.pattern == "/messages";
   });
+  const auto metrics = std::find_if(routes.begin(), routes.end(), [](const http::Route& route) {
+    return route.pattern == "/metrics";
+  });
+  metrics->handler = [this, rest = metrics->handler](http::Request& request) {
+    http::Response response = rest(request);
+    if (response.status == 200) response.body += FollowMetrics(follower_.stats());
+    return response;
+  };
   streams_ = std::make_unique<StreamRoutes>(context, follower_, send->handler);
   for (http::Route& route : streams_->Routes()) routes.push_back(std::move(route));
   server_ = std::make_unique<http::Server>(ServerOptionsOf(config_), std::move(routes));

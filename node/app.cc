@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "node/app.h"
 
+#include "common/feed/metrics.h"
 #include "common/util/encoding.h"
 #include "common/util/version.h"
 
@@ -44,6 +45,7 @@ Result<std::unique_ptr<App>, std::string> App::Start(const NodeConfig& config) {
   app->service_ = std::make_unique<Service>(*app->storage_, *app->sync_, *app->copies_);
 
   app->feed_ = std::make_unique<Feed>(*app->storage_, *app->sync_, config.cluster_name);
+  app->conversations_ = std::make_unique<Conversations>(*app->storage_, *app->sync_);
   app->feed_driver_ = std::make_unique<FeedDriver>(*app->feed_, *app->storage_, app->clock_);
 
   NodeApi::Options api;
@@ -55,14 +57,21 @@ Result<std::unique_ptr<App>, std::string> App::Start(const NodeConfig& config) {
   app->api_ = std::make_unique<NodeApi>(std::move(api), *app->service_, *app->storage_, *app->sync_,
                                         *app->copies_, app->clock_, app->random_);
 
+  app->api_->set_more_metrics([driver = app->feed_driver_.get()](MetricsText* text) {
+    feed::AppendMetrics(driver->stats(), text);
+    text->Family("chatchain_feed_lag_records", "gauge",
+                 "Records that were committed and that the feed has not looked at.");
+    text->Sample(static_cast<double>(driver->lag_records()));
+  });
   std::vector<http::Route> routes = app->api_->Routes();
   FeedRoutes::Options feed;
+  feed.cluster = config.cluster_name;
   feed.origins = config.cors_origins;
   feed.request_timeout_ms = config.request_timeout_ms;
   feed.session_wait_ms = config.session_wait_ms;
   app->feed_routes_ =
       std::make_unique<FeedRoutes>(std::move(feed), *app->feed_, *app->feed_driver_, *app->storage_,
-                                   app->clock_, app->api_->SendHandler());
+                                   *app->conversations_, *app->api_, app->clock_);
   for (http::Route& route : app->feed_routes_->Routes()) routes.push_back(std::move(route));
 
   http::ServerOptions server;

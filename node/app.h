@@ -13,6 +13,7 @@
 #include "node/feed_driver.h"
 #include "node/http/api.h"
 #include "node/http/feed_routes.h"
+#include "node/service/conversations.h"
 #include "node/service/feed.h"
 #include "node/service/service.h"
 #include "node/store/sqlite_storage.h"
@@ -42,6 +43,7 @@ class App {
   std::unique_ptr<SyncDriver> sync_;
   std::unique_ptr<Service> service_;
   std::unique_ptr<Feed> feed_;
+  std::unique_ptr<Conversations> conversations_;
   std::unique_ptr<FeedDriver> feed_driver_;
   std::unique_ptr<NodeApi> api_;
   std::unique_ptr<FeedRoutes> feed_routes_;

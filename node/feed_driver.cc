@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "node/feed_driver.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "common/util/log.h"
@@ -96,9 +97,16 @@ Try<std::shared_ptr<feed::Subscription>> FeedDriver::Subscribe(const FeedPositio
   return hub_.Subscribe(filter, feed_.Encode(position.covers), std::move(*page));
 }
 
+int64_t FeedDriver::lag_records() const {
+  const int64_t followed_ref = followed_ref_.load();
+  if (followed_ref < 0) return 0;
+  return std::max<int64_t>(0, storage_.State()->last_message_ref - followed_ref);
+}
+
 void FeedDriver::Run() {
   while (!stopping_) {
     if (hub_.AwaitSubscribers(clock_.Steady() + kRest)) Follow();
+    followed_ref_ = -1;
   }
 }
 
@@ -141,6 +149,7 @@ void FeedDriver::Follow() {
       if (answer->live_after) last_ref = *answer->live_after;
       more = answer->more;
       version = answer->version;
+      followed_ref_ = last_ref;
       hub_.Publish(std::move(events), feed_.Encode(position.covers), last_ref);
     }
   }

@@ -33,6 +33,8 @@ class FeedDriver final : public feed::Source {
   }
 
   feed::HubStats stats() const { return hub_.stats(); }
+  // Committed and not looked at yet; 0 while nobody follows.
+  int64_t lag_records() const;
 
  private:
   Try<feed::Page> ReadPage(const FeedPosition& position, const Filter& filter);
@@ -45,6 +47,7 @@ class FeedDriver final : public feed::Source {
   feed::Hub hub_;
   std::atomic<bool> stopping_{false};
   std::atomic<int64_t> reached_ns_{0};
+  std::atomic<int64_t> followed_ref_{-1};  // -1: nobody follows
   std::thread thread_;
 };
 

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "client/http/headers.h"
+#include "common/feed/metrics.h"
 #include "common/feed/sse.h"
 #include "common/http/negotiation.h"
 
@@ -32,6 +33,9 @@ std::vector<http::Route> StreamRoutes::Routes() {
       {.method = "GET", .pattern = "/messages/poll", .handler = handler(&StreamRoutes::Poll)},
       {.method = "GET", .pattern = "/messages/stream", .handler = handler(&StreamRoutes::Stream)},
       {.method = "GET", .pattern = "/ws", .handler = handler(&StreamRoutes::Socket)},
+      {.method = "GET",
+       .pattern = "/conversations",
+       .handler = handler(&StreamRoutes::Conversations)},
   };
 }
 
@@ -73,6 +77,40 @@ http::Response StreamRoutes::Socket(http::Request& request) {
   response.status = 101;
   response.websocket = std::make_shared<feed::FeedSocket>(backend_, request.remote_address);
   return response;
+}
+
+// The node judges the query.
+http::Response StreamRoutes::Conversations(http::Request& request) {
+  if (auto problem = http::ApplyDeadlineHeader(request, context_.clock.Steady())) {
+    return http::ProblemResponse(*problem);
+  }
+  if (!http::Accepts(request, kJsonType)) {
+    return http::ProblemResponse(http::NotAcceptable(kJsonType));
+  }
+  ReadResult result = context_.proxy.Read({.target = request.target, .deadline = request.deadline});
+  if (!result.answered) {
+    return Unanswered("no node could answer", result.failures, result.attempts);
+  }
+  return AnswerFrom(std::move(result));
+}
+
+std::string FollowMetrics(const FollowStats& stats) {
+  MetricsText text;
+  feed::AppendMetrics(stats.hub, &text);
+  const auto counter = [&](std::string_view name, std::string_view help, uint64_t value) {
+    text.Family(name, "counter", help);
+    text.Sample(static_cast<double>(value));
+  };
+  counter("chatchain_follow_polls_total", "Questions to nodes for the feed.", stats.polls);
+  counter("chatchain_follow_failed_polls_total", "Those without a good answer.",
+          stats.failed_polls);
+  counter("chatchain_follow_moves_total", "Changes of the node that is followed.", stats.moves);
+  counter("chatchain_follow_repeats_total", "Messages that a node gave again, left out.",
+          stats.repeats);
+  text.Family("chatchain_follow_behind", "gauge",
+              "1 while the followed node lacks something that was passed on.");
+  text.Sample(stats.behind ? 1 : 0);
+  return text.Take();
 }
 
 }  // namespace chatchain

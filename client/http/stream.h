@@ -2,6 +2,7 @@
 // The proxy's live routes: GET /messages/poll, /messages/stream, /ws, and GET /conversations.
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "client/http/routes.h"
@@ -21,10 +22,14 @@ class StreamRoutes {
   http::Response Poll(http::Request& request);
   http::Response Stream(http::Request& request);
   http::Response Socket(http::Request& request);
+  http::Response Conversations(http::Request& request);
 
   const RouteContext context_;
   Follower& follower_;
   const feed::SocketBackend backend_;
 };
+
+// What /metrics has to say of it.
+std::string FollowMetrics(const FollowStats& stats);
 
 }  // namespace chatchain

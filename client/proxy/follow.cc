@@ -52,7 +52,7 @@ std::string PollTarget(const std::optional<std::string>& after, const Filter& fi
   const auto add = [&](std::string_view name, std::string_view value) {
     if (!value.empty()) target.append("&").append(name).append("=").append(Encoded(value));
   };
-  if (after) add("after", *after);
+  if (after) target += "&after=" + Encoded(*after);
   add("sender", filter.sender);
   add("recipient", filter.recipient);
   add("room", filter.room);
@@ -202,7 +202,7 @@ Try<FollowPage> Follower::AskPage(const std::string& after, const Filter& filter
       Ask(PollTarget(after, filter, limit, wait_ms), kBlocks, wait_ms, deadline, nullptr, wanted);
   if (!response) return Err(std::move(response.error()));
   if (response->status != 200) {
-    return Err(MakeProblem(response->status, "", "a node refused the feed token"));
+    return Err(MakeProblem(response->status, "", "a node refused the feed token; is cluster.name the same here and there?"));
   }
   auto page = ParseFollowPage(response->body);
   if (!page) return Err(Unavailable("a node's page of the feed is not whole"));

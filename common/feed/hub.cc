@@ -89,6 +89,12 @@ void Hub::Reset(int64_t floor, std::string token) {
     through_ = floor;
     token_ = token;
     running_ = true;
+    // What came between the old ring and this one is only to be had by pages.
+    for (Subscription* subscription : attached_) {
+      if (subscription->mode_ == Subscription::Mode::kLive && subscription->placed_) {
+        subscription->StartReading();
+      }
+    }
     PokeAll();
   });
 }
@@ -279,6 +285,8 @@ std::optional<Subscription::Item> Subscription::NextOfRing() {
       }
     }
     ++next_;
+    // The pages were ahead of what was published when it joined.
+    if (event->number <= page_.live_after) continue;
     token_ = event->token;
     if (!Matches(filter_, event->message, event->stamp) || IsRepeat(*event, true)) continue;
     hub_.delivered_.fetch_add(1, std::memory_order_relaxed);
@@ -323,7 +331,10 @@ void Subscription::OnPage(Try<Page> page) {
     page_at_ = 0;
     mode_ = Mode::kPage;
   } else {
-    failed_ = ++failures_ >= kFailuresToEnd;
+    if (++failures_ == kFailuresToEnd) {
+      failed_ = true;
+      hub_.ended_.fetch_add(1, std::memory_order_relaxed);
+    }
     mode_ = Mode::kWaiting;
     retry_at_ = Now() + kFailurePause;
   }

@@ -194,6 +194,16 @@ http::Handler NodeApi::SendHandler() {
   return [post = std::move(post)](Request& request) { return http::AwaitLater(post(request)); };
 }
 
+http::Handler NodeApi::WithToken(http::Handler handler) {
+  return WithSession([this, handler = std::move(handler)](Request& request,
+                                                          const SessionRequest& session,
+                                                          SessionAnswer* reply) -> Try<Response> {
+    Response response = handler(request);
+    *reply = service_.CurrentSession(session);
+    return response;
+  });
+}
+
 http::Handler NodeApi::Plain(Answer answer) {
   return [this, answer = std::move(answer)](Request& request) {
     Try<Response> result = [&]() -> Try<Response> {

@@ -10,6 +10,7 @@
 #include "common/http/server.h"
 #include "common/protocol/token.h"
 #include "common/util/clock.h"
+#include "common/util/metrics_text.h"
 #include "common/util/mutex.h"
 #include "common/util/random.h"
 #include "node/http/page_cache.h"
@@ -34,12 +35,17 @@ class NodeApi {
           CopyTracker& copies, const Clock& clock, Random& random);
 
   std::vector<http::Route> Routes();
-  // The handler of POST /messages, for who sends over another way.
+  // The handler of POST /messages, for who sends over another way: it waits for its answer.
   http::Handler SendHandler();
+  // `handler`, with ChatChain-Session in its answer: what this node holds after it, joined with
+  // what the request brought.
+  http::Handler WithToken(http::Handler handler);
 
   // Set once the server listens; before, /nodes shows none.
   void set_address(std::string address) { address_ = std::move(address); }
   void set_server(const http::Server* server) { server_ = server; }
+  // Writes what else belongs to /metrics.
+  void set_more_metrics(std::function<void(MetricsText*)> more) { more_metrics_ = std::move(more); }
   // From now on the node answers that it is draining.
   void set_draining() { draining_.store(true); }
 
@@ -84,6 +90,7 @@ class NodeApi {
   PageCache pages_;
   std::string address_;
   const http::Server* server_ = nullptr;
+  std::function<void(MetricsText*)> more_metrics_;
   std::atomic<bool> draining_{false};
   std::atomic<uint64_t> served_records_{0};
 

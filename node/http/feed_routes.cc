@@ -51,14 +51,17 @@ Response PollBlocks(const FeedAnswer& answer, const std::string& token) {
 }  // namespace
 
 FeedRoutes::FeedRoutes(Options options, Feed& feed, FeedDriver& driver, SqliteStorage& storage,
-                       const Clock& clock, http::Handler send)
+                       Conversations& conversations, NodeApi& api, const Clock& clock)
     : options_(std::move(options)),
+      tokens_(options_.cluster),
       feed_(feed),
       driver_(driver),
       storage_(storage),
+      conversations_(conversations),
+      api_(api),
       clock_(clock),
       backend_{.subscribe = [this](const feed::FeedRequest& request) { return Subscribe(request); },
-               .send = std::move(send),
+               .send = api.SendHandler(),
                .request_timeout_ms = options_.request_timeout_ms} {}
 
 std::vector<http::Route> FeedRoutes::Routes() {
@@ -69,9 +72,14 @@ std::vector<http::Route> FeedRoutes::Routes() {
     };
   };
   return {
-      {.method = "GET", .pattern = "/messages/poll", .handler = handler(&FeedRoutes::Poll)},
-      {.method = "GET", .pattern = "/messages/stream", .handler = handler(&FeedRoutes::Stream)},
+      {.method = "GET",
+       .pattern = "/messages/poll",
+       .handler = api_.WithToken(handler(&FeedRoutes::Poll))},
+      {.method = "GET",
+       .pattern = "/messages/stream",
+       .handler = api_.WithToken(handler(&FeedRoutes::Stream))},
       {.method = "GET", .pattern = "/ws", .handler = handler(&FeedRoutes::Socket)},
+      {.method = "GET", .pattern = "/conversations", .handler = handler(&FeedRoutes::List)},
   };
 }
 
@@ -139,6 +147,41 @@ Try<Response> FeedRoutes::Socket(Request& request) {
   response.status = 101;
   response.websocket = std::make_shared<feed::FeedSocket>(backend_, request.remote_address);
   return response;
+}
+
+Try<Response> FeedRoutes::List(Request& request) {
+  const auto query = ParseConversationQuery(request.query);
+  if (!query) return Err(query.error());
+  if (!http::Accepts(request, kJsonType)) return Err(http::NotAcceptable(kJsonType));
+  if (auto problem = http::ApplyDeadlineHeader(request, clock_.Steady())) {
+    return Err(std::move(*problem));
+  }
+  std::optional<Cursor> cursor;
+  if (query->cursor) {
+    auto decoded = tokens_.DecodeCursor(*query->cursor);
+    if (!decoded) {
+      decoded.error().detail = "cursor: " + decoded.error().detail;
+      return Err(std::move(decoded.error()));
+    }
+    if (decoded->query_hash != query->Hash()) {
+      return Err(BadRequest("cursor: it belongs to another participant, or to another list"));
+    }
+    cursor = std::move(*decoded);
+  }
+  auto page = conversations_.List(*query, cursor, request.deadline);
+  if (!page) return Err(std::move(page.error()));
+  std::string body = "{\"conversations\":[";
+  for (const Conversation& conversation : page->conversations) {
+    if (body.back() != '[') body += ',';
+    body += conversation.room.empty() ? "{\"with\":" : "{\"room\":";
+    AppendJsonString(&body, conversation.room.empty() ? conversation.with : conversation.room);
+    body += ",\"last\":";
+    AppendMessageObject(&body, conversation.last.shown);
+    body += '}';
+  }
+  body += "],\"next\":";
+  body += page->next ? "\"" + tokens_.EncodeCursor(*page->next) + "\"" : "null";
+  return http::JsonResponse(200, body + "}");
 }
 
 }  // namespace chatchain

@@ -9,6 +9,8 @@
 #include "common/feed/socket.h"
 #include "common/http/server.h"
 #include "node/feed_driver.h"
+#include "node/http/api.h"
+#include "node/service/conversations.h"
 #include "node/service/feed.h"
 #include "node/service/service.h"
 
@@ -17,14 +19,14 @@ namespace chatchain {
 class FeedRoutes {
  public:
   struct Options {
+    std::string cluster;
     std::vector<std::string> origins;  // of pages that may open a WebSocket
     int request_timeout_ms = 5000;
     int session_wait_ms = 500;
   };
 
-  // `send`: the handler of POST /messages.
   FeedRoutes(Options options, Feed& feed, FeedDriver& driver, SqliteStorage& storage,
-             const Clock& clock, http::Handler send);
+             Conversations& conversations, NodeApi& api, const Clock& clock);
 
   std::vector<http::Route> Routes();
   // Polls that wait are answered at once from now on.
@@ -34,13 +36,17 @@ class FeedRoutes {
   Try<http::Response> Poll(http::Request& request);
   Try<http::Response> Stream(http::Request& request);
   Try<http::Response> Socket(http::Request& request);
+  Try<http::Response> List(http::Request& request);
   Try<FeedPosition> Enter(const std::optional<std::string>& after);
   Try<std::shared_ptr<feed::Subscription>> Subscribe(const feed::FeedRequest& request);
 
   const Options options_;
+  const TokenCodec tokens_;
   Feed& feed_;
   FeedDriver& driver_;
   SqliteStorage& storage_;
+  Conversations& conversations_;
+  NodeApi& api_;
   const Clock& clock_;
   feed::SocketBackend backend_;
   std::atomic<bool> draining_{false};

@@ -78,6 +78,8 @@ Try<http::Response> NodeApi::GetMetrics(http::Request&) {
     gauge("chatchain_http_in_flight", "Requests being answered.",
           static_cast<double>(http.in_flight));
     gauge("chatchain_http_workers", "Worker threads.", static_cast<double>(http.workers));
+    gauge("chatchain_http_live", "Connections that are event streams or WebSockets.",
+          static_cast<double>(http.live));
     counter("chatchain_http_accepted_total", "Connections accepted.", http.connections_accepted);
     counter("chatchain_http_refused_total", "Connections refused because of a limit.",
             http.connections_refused);
@@ -85,6 +87,7 @@ Try<http::Response> NodeApi::GetMetrics(http::Request&) {
     counter("chatchain_http_shed_total", "Requests refused because of a limit.",
             http.requests_shed);
   }
+  if (more_metrics_) more_metrics_(&text);
   http::Response response;
   response.content_type = MetricsText::kContentType;
   response.body = text.Take();

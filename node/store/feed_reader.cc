@@ -64,8 +64,14 @@ ReadFeedPage ReadConnection::ReadFeed(const FeedQuery& query, const LogState& st
   Statement& bodies = Cached(
       "SELECT id, stamp, sender, recipient, room, text, timestamp, key, moved FROM messages WHERE "
       "ref=?");
+  std::optional<int64_t> new_above_ref = query.new_above_ref;
   const auto known_by_another = [&](int64_t message_ref) {
-    if (query.new_above_ref) return message_ref <= *query.new_above_ref;
+    if (new_above_ref) {
+      if (message_ref <= *new_above_ref) return true;
+      // Messages are numbered in the order of their first records: another one may follow here.
+      new_above_ref = message_ref;
+      return false;
+    }
     ScopedReset reset(others);
     others.Bind(1, message_ref);
     while (others.Step()) {

@@ -128,6 +128,7 @@ ClientProxy::ClientProxy(const std::string& dir, const std::vector<std::string>&
   Process::Options process;
   process.argv = {ClientProgram().value(), "--listen", "127.0.0.1:0", "--nodes", Join(nodes)};
   process.argv.insert(process.argv.end(), arguments.begin(), arguments.end());
+  process.environment = {"CHATCHAIN_CLUSTER_NAME=" + NodeOptions().cluster};
   process.output_path = dir + "/proxy.log";
   process.working_dir = dir;
   process_ = std::make_unique<Process>(std::move(process));
