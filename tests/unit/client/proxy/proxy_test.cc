@@ -656,6 +656,59 @@ TEST_CASE("a hung node does not delay what another has answered", "[proxy]") {
   CHECK(sound.requests() > 0);
 }
 
+TEST_CASE("while many write, nodes do not repeat each other's work", "[proxy]") {
+  constexpr int kClients = 40;
+  constexpr int kEach = 10;
+  std::atomic<size_t> items{0};
+  const auto slow = [&](const ScriptedRequest& request) {
+    items += BatchItems(request).size();
+    std::this_thread::sleep_for(milliseconds(5));  // as a disk would
+    return BatchSays(request, 201, kObject);
+  };
+  ScriptedNode one(slow);
+  ScriptedNode two(slow);
+  ScriptedNode three(slow);
+  Running proxy(Config({one.address(), two.address(), three.address()}));
+  proxy.AwaitProbes();
+  std::vector<std::future<int>> clients;
+  for (int i = 0; i < kClients; ++i) {
+    clients.push_back(std::async(std::launch::async, [&] {
+      int stored = 0;
+      for (int n = 0; n < kEach; ++n) stored += proxy.Post(kMessage).status == 201 ? 1 : 0;
+      return stored;
+    }));
+  }
+  for (auto& client : clients) CHECK(client.get() == kEach);
+  // Three times as many would be every node's share of everything.
+  CHECK(items < 2 * kClients * kEach);
+}
+
+TEST_CASE("while many write, a hung lead is left at once", "[proxy]") {
+  constexpr int kClients = 40;
+  constexpr int64_t kFailed = 1'000'000;
+  ScriptedNode hung([](const ScriptedRequest&) { return Hang(); });
+  ScriptedNode sound([](const ScriptedRequest& request) {
+    std::this_thread::sleep_for(milliseconds(2));
+    return BatchSays(request, 201, kObject);
+  });
+  Running proxy(Config({hung.address(), sound.address()}));
+  proxy.AwaitProbes();
+  std::vector<std::future<int64_t>> clients;
+  for (int i = 0; i < kClients; ++i) {
+    clients.push_back(std::async(std::launch::async, [&] {
+      int64_t longest_ms = 0;
+      for (int n = 0; n < 5; ++n) {
+        int status = 0;
+        longest_ms = std::max(longest_ms, MillisOf([&] { status = proxy.Post(kMessage).status; }));
+        if (status != 201) return kFailed;
+      }
+      return longest_ms;
+    }));
+  }
+  // It counts as mute only after 750 ms.
+  for (auto& client : clients) CHECK(client.get() < 700);
+}
+
 TEST_CASE("reads move on from as many mute nodes as there are", "[proxy]") {
   for (const Strategy strategy : kStrategies) {
     INFO(StrategyName(strategy));
