@@ -14,8 +14,10 @@
 
 #include "client/app.h"
 #include "common/http/client.h"
+#include "common/protocol/hlc.h"
 #include "common/protocol/json.h"
 #include "common/protocol/token.h"
+#include "common/util/encoding.h"
 #include "common/util/log.h"
 #include "tests/support/scripted_node.h"
 
@@ -380,6 +382,33 @@ TEST_CASE("an answer to a write says what happened", "[proxy]") {
   answer = proxy.Post(kMessage, With("Idempotency-Key", "mine"));
   CHECK(answer.status == 200);
   CHECK(Value(answer, "Idempotent-Replayed") == "true");
+}
+
+TEST_CASE("what reached a node by sync before it came from the proxy is new all the same",
+          "[proxy]") {
+  std::atomic<bool> older{false};
+  ScriptedNode node([&](const ScriptedRequest& request) {
+    const auto stamp =
+        ParseHexU64(Json::parse(BatchItems(request).front()).at("stamp").get<std::string>());
+    const int64_t ms = StampMs(*stamp) - (older ? 1 : 0);
+    return BatchSays(request, 200, R"({"id":"x","accepted_at":")" + FormatTime(ms) + "\"}");
+  });
+  Running proxy(Config({node.address()}));
+  proxy.AwaitProbes();
+  auto answer = proxy.Post(kMessage, With("Idempotency-Key", "k"));
+  CHECK(answer.status == 201);
+  CHECK_FALSE(answer.headers.Get("Idempotent-Replayed"));
+  // A stamp that was given may be that of the request which is repeated.
+  answer = proxy.Post(kMessage, With("ChatChain-Stamp", "0197000000000000"));
+  CHECK(answer.status == 200);
+  CHECK(Value(answer, "Idempotent-Replayed") == "true");
+  const std::string item = R"({"sender":"a","recipient":"b","text":"hi","key":"k"})";
+  answer = proxy.Post("{\"messages\":[" + item + "," + item + "]}", {}, "/messages/batch");
+  const Json results = Json::parse(answer.body).at("results");
+  CHECK(results[0].at("status") == 201);
+  CHECK(results[1].at("status") == 200);
+  older = true;
+  CHECK(proxy.Post(kMessage, With("Idempotency-Key", "k")).status == 200);
 }
 
 TEST_CASE("bad input is answered by the proxy and reaches no node", "[proxy]") {
