@@ -229,6 +229,10 @@ std::string RenderMetrics(Proxy& proxy, const http::ServerStats& server) {
   counter("retry_rounds_total", "Times that all nodes were asked once more.", metrics.rounds);
   counter("retry_rounds_refused_total", "Times that they were not: over the budget.",
           metrics.rounds_refused);
+  counter("shared_reads_total", "Reads answered by what an identical one in flight got.",
+          metrics.shared_reads);
+  counter("shared_writes_total", "Messages answered by what one with the same key in flight got.",
+          metrics.shared_writes);
   counter("unanswered_total", "Requests that no node could take.", metrics.unanswered);
   gauge("connections_open", "Client connections.", server.connections_open);
   counter("connections_accepted_total", "Client connections accepted.",

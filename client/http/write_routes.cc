@@ -74,7 +74,8 @@ Try<GivenStamp> TakeStamp(const WriteRouteContext& context, std::string_view nam
 
 struct MadeItem {
   std::string json;  // as it goes to every node, on every try
-  std::string name;  // sender and key: what makes it the same as another
+  std::string name;  // sender and key: what makes it the same message as another
+  std::string id;    // as shown: the same only with the same content
   // When this request accepted it, as accepted_at says it; empty: another may have the same stamp.
   std::string accepted_at;
 };
@@ -90,6 +91,7 @@ Try<MadeItem> MakeItem(const WriteRouteContext& context, Message message, std::s
   item.json.append(",\"key\":");
   AppendJsonString(&item.json, valid->message().key);
   item.json.append(",\"stamp\":\"").append(HexU64(given.stamp)).append("\"}");
+  item.id = valid->id().Text();
   if (given.made_here) item.accepted_at = FormatTime(StampMs(given.stamp));
   return item;
 }
@@ -206,11 +208,18 @@ http::Response SendMessage(const WriteRouteContext& context, http::Request& requ
   auto item = MakeItem(context, std::move(*message), std::string(key->value_or("")), *stamp);
   if (!item) return http::ProblemResponse(item.error());
 
+  // Only a key that the client chose can come twice.
+  bool repeated = false;
   WriteResult result = context.proxy.Write({.items = {std::move(item->json)},
                                             .copies = head->copies,
                                             .acks = head->acks,
-                                            .deadline = request.deadline});
+                                            .deadline = request.deadline},
+                                           *key ? item->id : "", &repeated);
   ItemOutcome& outcome = result.items.front();
+  if (repeated) {
+    outcome.status = 200;
+    item->accepted_at.clear();
+  }
   if (outcome.status == 0) return NobodyTook(result, outcome);
   const int node = outcome.node;
   const bool stored = outcome.status < 300;

@@ -49,6 +49,41 @@ Proxy::Proxy(const ClientConfig& config, const Clock& clock, Random& random)
 
 Proxy::~Proxy() = default;
 
+ReadResult Proxy::Read(ReadRequest request) {
+  std::string key = request.target;
+  for (const auto& [name, value] : request.headers.all()) {
+    key.append("\n").append(name).append(":").append(value);
+  }
+  key.push_back(request.expect == Expect::kPage ? 'p' : 'o');
+  const SteadyTime deadline = request.deadline;
+  bool shared = false;
+  auto result = reads_.Do(
+      key, deadline, [&] { return reader_->Read(std::move(request)); },
+      [](const ReadResult& read) { return read.answered; }, &shared);
+  if (!result) return reader_->Read(std::move(request));
+  if (shared) metrics_.shared_reads.fetch_add(1, std::memory_order_relaxed);
+  return std::move(*result);
+}
+
+WriteResult Proxy::Write(WriteRequest request, const std::string& name, bool* repeated) {
+  if (name.empty()) return writer_->Write(std::move(request));
+  // The same items, since identity is content; stamps are left out of account.
+  const SteadyTime deadline = request.deadline;
+  bool shared = false;
+  auto result = writes_.Do(
+      name + '\0' + request.acks, deadline, [&] { return writer_->Write(std::move(request)); },
+      [](const WriteResult& write) {
+        return std::all_of(write.items.begin(), write.items.end(), [](const ItemOutcome& item) {
+          return item.status >= 200 && item.status < 300;
+        });
+      },
+      &shared);
+  if (!result) return writer_->Write(std::move(request));
+  if (shared) metrics_.shared_writes.fetch_add(1, std::memory_order_relaxed);
+  if (repeated != nullptr) *repeated = shared;
+  return std::move(*result);
+}
+
 std::string Proxy::JoinSession(const std::vector<WriteOutcome::Source>& sources,
                                const std::string& brought) {
   if (sources.empty()) return brought;

@@ -15,6 +15,7 @@
 #include "client/proxy/node_link.h"
 #include "client/proxy/prober.h"
 #include "client/proxy/reader.h"
+#include "client/proxy/single_flight.h"
 #include "client/proxy/writer.h"
 #include "common/protocol/token.h"
 
@@ -40,8 +41,11 @@ class Proxy {
   Proxy(const Proxy&) = delete;
   Proxy& operator=(const Proxy&) = delete;
 
-  ReadResult Read(ReadRequest request) { return reader_->Read(std::move(request)); }
-  WriteResult Write(WriteRequest request) { return writer_->Write(std::move(request)); }
+  // Callers that ask for the same at the same time share one request to a node.
+  ReadResult Read(ReadRequest request);
+  // `name`: what makes the request the same as another; callers that bring the same one at the same
+  // time share one result, and those that did not begin it hear so (`*repeated`). Empty: never.
+  WriteResult Write(WriteRequest request, const std::string& name = "", bool* repeated = nullptr);
 
   // The session token of an answer to a write: what the answering nodes hold, joined with what the
   // client brought (empty: nothing).
@@ -64,6 +68,8 @@ class Proxy {
   std::vector<std::unique_ptr<NodeLink>> nodes_;
   std::unique_ptr<Reader> reader_;
   std::unique_ptr<Writer> writer_;
+  SingleFlight<ReadResult> reads_;
+  SingleFlight<WriteResult> writes_;
   std::vector<std::unique_ptr<Prober>> probers_;  // last: they stop first
 };
 
