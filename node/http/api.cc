@@ -87,10 +87,11 @@ Try<AppendItem> ItemFromJson(const Json& json, const Clock& clock, Random& rando
       message->key = text;
     }
   }
-  if (message->key.empty()) message->key = MakeUuidV7(clock.WallMs(), random);
+  const bool new_key = message->key.empty();
+  if (new_key) message->key = MakeUuidV7(clock.WallMs(), random);
   auto valid = Validate(std::move(*message));
   if (!valid) return Err(InvalidMessage(std::move(valid.error())));
-  return AppendItem{std::move(*valid), stamp};
+  return AppendItem{std::move(*valid), stamp, new_key};
 }
 
 int StatusOf(Sent::Kind kind) {
@@ -282,7 +283,7 @@ Try<Response> NodeApi::PostMessage(Request& request, const SessionRequest& sessi
   if (!valid) return Err(InvalidMessage(std::move(valid.error())));
 
   std::vector<AppendItem> items;
-  items.push_back({std::move(*valid), stamp});
+  items.push_back({std::move(*valid), stamp, !*key});
   auto sent = std::move(service_.Send(std::move(items), *copies_needed, request.deadline).front());
   *reply = service_.CurrentSession(session);
   if (!sent) return Err(std::move(sent.error()));

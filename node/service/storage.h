@@ -36,6 +36,8 @@ enum class WriteState { kWritable, kDiskFull, kFailed };
 struct AppendItem {
   ValidMessage message;
   std::optional<Stamp> stamp;  // given by the first receiver
+  // The key was made for this request, at random: no stored message has it, so nothing is looked up.
+  bool new_key = false;
 };
 
 struct Appended {

@@ -60,6 +60,7 @@ Log::Log(Database& db, Options options, Hlc& clock, Random& random)
       options_(std::move(options)),
       clock_(clock),
       random_(random),
+      name_tail_(options_.name_tail),
       begin_(db, "BEGIN IMMEDIATE"),
       commit_(db, "COMMIT"),
       find_by_id_(db, "SELECT ref, stamp FROM messages WHERE id=?"),
@@ -73,6 +74,8 @@ Log::Log(Database& db, Options options, Hlc& clock, Random& random)
           "INSERT INTO records(arrival, epoch, seq, stamp, message, kind, payload, chain) "
           "VALUES (?,?,?,?,?,?,?,?)"),
       insert_place_(db, "INSERT OR IGNORE INTO places(stamp, id, message) VALUES (?,?,?)"),
+      insert_name_(
+          db, "INSERT OR REPLACE INTO names(role, name, stamp, id, message) VALUES (?,?,?,?,?)"),
       lower_stamp_(db, "UPDATE messages SET stamp=?, moved=1 WHERE ref=?"),
       mark_moved_(db, "UPDATE messages SET moved=1 WHERE ref=? AND moved=0"),
       insert_epoch_(
@@ -81,15 +84,34 @@ Log::Log(Database& db, Options options, Hlc& clock, Random& random)
       read_message_(db,
                     "SELECT id, stamp, sender, recipient, room, text, timestamp, key FROM messages "
                     "WHERE ref=?") {
-  last_message_ref_ = MaxOf(db_, "SELECT coalesce(max(ref), 0) FROM messages");
-  last_arrival_ = MaxOf(db_, "SELECT coalesce(max(arrival), 0) FROM records");
+  // A message may outlive its first record, so its number is taken too.
+  last_arrival_ = std::max(MaxOf(db_, "SELECT coalesce(max(arrival), 0) FROM records"),
+                           MaxOf(db_, "SELECT coalesce(max(ref), 0) FROM messages"));
   messages_ = MaxOf(db_, "SELECT count(*) FROM messages");
   // What is accepted next comes after what is stored, even if our clock was set back in between.
   // Stamps beyond the bound are left out, so that one of them cannot hide the others.
   Statement latest(db_, "SELECT max(stamp) FROM messages WHERE stamp<?");
   latest.Bind(1, SqlStamp(StampFromMs(clock_.NowMs() + limits::kStampLeadMax_ms)));
   if (latest.Step() && !latest.IsNull(0)) clock_.Observe(StampFromSql(latest.Int(0)));
+  LoadNameTail();
   LoadEpochs();
+}
+
+void Log::LoadNameTail() {
+  {
+    Statement mark(db_, "SELECT value FROM meta WHERE name='names_up_to'");
+    if (mark.Step()) names_mark_ = mark.Int(0);
+  }
+  Statement above(db_, "SELECT ref, stamp, id, sender, recipient, room FROM messages WHERE ref>?");
+  above.Bind(1, names_mark_);
+  while (above.Step()) {
+    NameEntry entry{{StampFromSql(above.Int(1)), {}}, above.Int(0)};
+    if (!MessageId::FromBytes(above.Blob(2), &entry.place.id)) continue;  // damage
+    name_tail_.Add(NameRole::kSender, above.Text(3), entry);
+    if (!above.IsNull(4)) name_tail_.Add(NameRole::kRecipient, above.Text(4), entry);
+    if (!above.IsNull(5)) name_tail_.Add(NameRole::kRoom, above.Text(5), entry);
+  }
+  name_tail_.Committed(last_arrival_);
 }
 
 void Log::LoadEpochs() {
@@ -158,14 +180,16 @@ void Log::Begin() {
 void Log::ForgetUndo() {
   undo_.clear();
   undo_live_ = live_;
-  undo_message_ref_ = last_message_ref_;
   undo_arrival_ = last_arrival_;
   undo_messages_ = messages_;
+  undo_names_mark_ = names_mark_;
 }
 
 bool Log::Commit() {
   WriteTouched();
+  WriteNames();
   commit_.Run();
+  name_tail_.Committed(last_arrival_);
   const bool wrote = !undo_.empty();
   if (wrote || undo_live_ != live_) ++version_;
   ForgetUndo();
@@ -181,9 +205,10 @@ void Log::Rollback() {
     }
   }
   live_ = undo_live_;
-  last_message_ref_ = undo_message_ref_;
   last_arrival_ = undo_arrival_;
   messages_ = undo_messages_;
+  names_mark_ = undo_names_mark_;
+  name_tail_.RolledBack();
   ForgetUndo();
   // SQLite has rolled back by itself after some errors.
   if (sqlite3_get_autocommit(db_.handle()) == 0) db_.Execute("ROLLBACK");
@@ -214,6 +239,44 @@ void Log::WriteTouched() {
         .BindBlob(2, state.head.chain.view());
     update_epoch_.Bind(3, state.frozen ? 1 : 0).Bind(4, state.ref).Run();
   }
+}
+
+void Log::WriteName(const NameTail::Row& row) {
+  const char role = static_cast<char>(row.role);
+  insert_name_.BindText(1, {&role, 1}).BindText(2, row.name);
+  insert_name_.Bind(3, SqlStamp(row.entry.place.stamp)).BindBlob(4, row.entry.place.id.view());
+  insert_name_.Bind(5, row.entry.message_ref).Run();
+}
+
+void Log::WriteNames() {
+  for (const NameTail::Row& row : name_tail_.Plan(last_arrival_)) WriteName(row);
+  // A start reads again what lies above the mark; to write it each time would cost a page a commit.
+  constexpr int64_t kMarkEvery = 10'000;  // messages
+  const int64_t mark = name_tail_.complete_up_to();
+  if (mark >= names_mark_ + kMarkEvery) WriteNamesMark(mark);
+}
+
+void Log::WriteNamesMark(int64_t mark) {
+  const std::string value = std::to_string(mark);
+  Statement write(db_, "INSERT OR REPLACE INTO meta(name, value) VALUES ('names_up_to', ?)");
+  write.BindText(1, value).Run();
+  names_mark_ = mark;
+}
+
+void Log::Flush() {
+  if (names_mark_ == last_arrival_) return;
+  Begin();
+  for (const NameTail::Row& row : name_tail_.PlanAll()) WriteName(row);
+  WriteNamesMark(last_arrival_);
+  Commit();
+}
+
+void Log::WriteNamesOf(int64_t ref, const Message& message, const Place& place) {
+  WriteName({NameRole::kSender, message.sender, {place, ref}});
+  if (!message.recipient.empty()) {
+    WriteName({NameRole::kRecipient, message.recipient, {place, ref}});
+  }
+  if (!message.room.empty()) WriteName({NameRole::kRoom, message.room, {place, ref}});
 }
 
 const EpochKey& Log::LiveEpoch() {
@@ -271,16 +334,25 @@ std::optional<Log::StoredMessage> Log::FindAndMend(const ValidMessage& message) 
   mend.BindBlob(1, message.id().view());
   BindMessage(&mend, 2, message.message());
   mend.Bind(8, found->ref).Run();
+  WriteNamesOf(found->ref, message.message(), {found->stamp, message.id()});
   return found;
 }
 
 int64_t Log::InsertMessage(const ValidMessage& valid, Stamp stamp) {
   Statement& insert = insert_message_;
-  insert.Bind(1, ++last_message_ref_).BindBlob(2, valid.id().view());
-  BindMessage(&insert, 3, valid.message());
+  const int64_t ref = last_arrival_ + 1;  // of the record that the caller inserts next
+  const Message& message = valid.message();
+  insert.Bind(1, ref).BindBlob(2, valid.id().view());
+  BindMessage(&insert, 3, message);
   insert.Bind(9, SqlStamp(stamp)).Run();
   ++messages_;
-  return last_message_ref_;
+  const NameEntry entry{{stamp, valid.id()}, ref};
+  name_tail_.Add(NameRole::kSender, message.sender, entry);
+  if (!message.recipient.empty()) {
+    name_tail_.Add(NameRole::kRecipient, message.recipient, entry);
+  }
+  if (!message.room.empty()) name_tail_.Add(NameRole::kRoom, message.room, entry);
+  return ref;
 }
 
 void Log::AddStamp(const StoredMessage& message, Stamp stamp) {
@@ -289,6 +361,11 @@ void Log::AddStamp(const StoredMessage& message, Stamp stamp) {
   insert_place_.Bind(3, message.ref).Run();
   if (stamp < message.stamp) {
     lower_stamp_.Bind(1, SqlStamp(stamp)).Bind(2, message.ref).Run();
+    MessageId id;
+    Stamp ignored = 0;
+    if (const auto moved = ReadMessage(message.ref, &id, &ignored)) {
+      WriteNamesOf(message.ref, *moved, {stamp, message.id});
+    }
   } else {
     mark_moved_.Bind(1, message.ref).Run();
   }
@@ -320,16 +397,17 @@ void Log::AppendOwn(const Hash& digest, Stamp stamp, int64_t message_ref) {
   state.head = {record.seq, record.chain};
 }
 
-Appended Log::Append(const ValidMessage& message, std::optional<Stamp> given) {
-  if (const auto known = FindAndMend(message)) {
-    return {Appended::Kind::kKnown, known->stamp, known->ref};
-  }
-  {
+Appended Log::Append(const AppendItem& item) {
+  const ValidMessage& message = item.message;
+  if (!item.new_key) {
+    if (const auto known = FindAndMend(message)) {
+      return {Appended::Kind::kKnown, known->stamp, known->ref};
+    }
     ScopedReset reset(find_by_key_);
     find_by_key_.BindText(1, message.message().key).BindText(2, message.message().sender);
     if (find_by_key_.Step()) return {Appended::Kind::kKeyReused, 0, 0};
   }
-  const Stamp stamp = clock_.Accept(given);
+  const Stamp stamp = clock_.Accept(item.stamp);
   const int64_t ref = InsertMessage(message, stamp);
   AppendOwn(message.digest(), stamp, ref);
   return {Appended::Kind::kNew, stamp, ref};
@@ -531,7 +609,8 @@ void Log::LowerHead(const EpochKey& key, Seq damaged, Loose* loose) {
 // A damaged body takes every record of that message with it.
 void Log::RemoveMessage(int64_t ref, Loose* loose) {
   std::vector<std::pair<int64_t, Seq>> positions;
-  Statement select(db_, "SELECT epoch, min(seq) FROM records WHERE message=? GROUP BY epoch");
+  Statement select(db_, "SELECT epoch, min(seq) FROM (" + RecordsOfMessageSql("epoch, seq") +
+                            ") GROUP BY epoch");
   select.Bind(1, ref);
   while (select.Step()) positions.emplace_back(select.Int(0), static_cast<Seq>(select.Int(1)));
   select.Reset();
@@ -551,16 +630,17 @@ void Log::RemoveMessage(int64_t ref, Loose* loose) {
 // Removes what is damaged; announces in our log, under the stamp that they have, the messages that
 // no unfrozen epoch of any log vouches for any more. One may turn out to be damaged itself.
 void Log::Settle(Loose loose) {
-  Statement covered(db_,
-                    "SELECT 1 FROM records r JOIN epochs e ON e.ref=r.epoch WHERE r.message=? AND "
-                    "e.frozen=0 LIMIT 1");
+  Statement covered(db_, "SELECT 1 FROM (" + RecordsOfMessageSql("epoch") +
+                             ") r JOIN epochs e ON e.ref=r.epoch WHERE e.frozen=0 LIMIT 1");
   while (!loose.damaged.empty() || !loose.uncovered.empty() || loose.orphans) {
     if (loose.orphans) {
       loose.orphans = false;
       Statement orphans(
           db_,
           "SELECT ref FROM messages m WHERE NOT EXISTS (SELECT 1 FROM records r WHERE "
-          "r.message=m.ref)");
+          "r.arrival=m.ref AND r.message=m.ref) AND NOT EXISTS (SELECT 1 FROM records r INDEXED BY "
+          "records_by_message WHERE r.message=m.ref AND r.message IS NOT NULL AND "
+          "r.message<>r.arrival)");
       while (orphans.Step()) loose.uncovered.push_back(orphans.Int(0));
     }
     while (!loose.damaged.empty()) {
@@ -634,7 +714,7 @@ LogStatePtr Log::Snapshot() {
   }
   state->live = live_;
   state->id_runs_twice = id_runs_twice_;
-  state->last_message_ref = last_message_ref_;
+  state->last_message_ref = last_arrival_;
   state->messages = messages_;
   state->version = version_;
   return state;

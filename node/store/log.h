@@ -15,6 +15,7 @@
 #include "common/protocol/record.h"
 #include "common/util/random.h"
 #include "node/service/storage.h"
+#include "node/store/name_tail.h"
 #include "node/store/sqlite.h"
 #include "node/sync/log_reader.h"
 #include "node/sync/verify.h"
@@ -31,6 +32,7 @@ class Log {
   struct Options {
     std::string cluster;
     std::string node_id;
+    NameTail::Options name_tail;
   };
 
   // Reads the heads and mends what a crash of ours cannot have left, but a flipped bit can.
@@ -42,11 +44,14 @@ class Log {
   // As if nothing since Begin() had been called; harmless after a Begin() that failed, and after
   // Commit().
   void Rollback();
+  // A transaction of its own: puts what waits in memory into the tables, so that the next start
+  // finds nothing to read again.
+  void Flush();
 
   // REQUIRES, all below: between Begin() and Commit().
 
   // Stores a message in our own log, unless it is known.
-  Appended Append(const ValidMessage& message, std::optional<Stamp> given);
+  Appended Append(const AppendItem& item);
 
   // Takes what continues the heads here. A run that has another chain at our head is a fork:
   // Freeze().
@@ -78,6 +83,9 @@ class Log {
   // REQUIRES: outside of a transaction.
   LogStatePtr Snapshot();
 
+  // For readers: what the index by name lacks in its table.
+  const NameTail& name_tail() const { return name_tail_; }
+
   uint64_t repaired_records() const { return repaired_records_; }
 
  private:
@@ -90,6 +98,7 @@ class Log {
   };
 
   void LoadEpochs();
+  void LoadNameTail();
   void ForgetUndo();
   // What a repair still has to settle.
   struct Loose {
@@ -101,6 +110,11 @@ class Log {
   bool HeadIsLast(const EpochKey& key, EpochState* state);
   EpochState& Touch(const EpochKey& key);  // creates; remembers the state for Rollback()
   void WriteTouched();
+  void WriteNames();
+  void WriteNamesMark(int64_t mark);
+  void WriteName(const NameTail::Row& row);
+  // At once, past the tail.
+  void WriteNamesOf(int64_t ref, const Message& message, const Place& place);
   const EpochKey& LiveEpoch();  // begins one where there is none
 
   std::optional<StoredMessage> Find(const MessageId& id);
@@ -133,15 +147,17 @@ class Log {
   std::optional<EpochKey> undo_live_;
   uint32_t highest_counter_ = 0;
   int64_t last_epoch_ref_ = 0;
-  int64_t last_message_ref_ = 0;
   int64_t last_arrival_ = 0;
   int64_t messages_ = 0;
-  int64_t undo_message_ref_ = 0;
   int64_t undo_arrival_ = 0;
   int64_t undo_messages_ = 0;
   bool id_runs_twice_ = false;
   uint64_t version_ = 0;
   uint64_t repaired_records_ = 0;
+
+  NameTail name_tail_;
+  int64_t names_mark_ = 0;  // NameTail::complete_up_to(), as it is stored
+  int64_t undo_names_mark_ = 0;
 
   Statement begin_;
   Statement commit_;
@@ -150,6 +166,7 @@ class Log {
   Statement insert_message_;
   Statement insert_record_;
   Statement insert_place_;
+  Statement insert_name_;
   Statement lower_stamp_;
   Statement mark_moved_;
   Statement insert_epoch_;

@@ -19,56 +19,104 @@ constexpr int kStampColumn = 3;
 constexpr int kMovedColumn = 4;
 constexpr int kMessageColumn = 5;
 
-// An index to walk, and the equalities that it begins with.
+// Equal in every row that a walk gives: column, value.
+using Equalities = std::vector<std::pair<const char*, const std::string*>>;
+
+// All messages, or those of a name in a role, in order of place.
 struct Walk {
-  const char* index;
-  std::vector<std::pair<const char*, const std::string*>> equal;  // column, value
+  std::optional<NameRole> role;
+  Equalities equal;  // with a role, its name is the first
+
+  const std::string& name() const { return *equal.front().second; }
 };
+
+const char* ColumnOf(NameRole role) {
+  switch (role) {
+    case NameRole::kSender: return "m.sender";
+    case NameRole::kRecipient: return "m.recipient";
+    case NameRole::kRoom: return "m.room";
+  }
+  return "";
+}
 
 // The walks whose union is the filter's answer.
 std::vector<Walk> PlanWalks(const Filter& filter) {
-  std::vector<std::pair<const char*, const std::string*>> equal;
-  const char* index = "messages_by_place";
-  const auto demand = [&](const char* column, const std::string& value, const char* its_index) {
+  Walk plain;
+  const auto demand = [&](NameRole role, const std::string& value) {
     if (value.empty()) return;
-    equal.emplace_back(column, &value);
-    index = its_index;
+    plain.equal.emplace(plain.equal.begin(), ColumnOf(role), &value);
+    plain.role = role;
   };
-  demand("m.sender", filter.sender, "messages_by_sender");
-  demand("m.recipient", filter.recipient, "messages_by_recipient");
-  demand("m.room", filter.room, "messages_by_room");
+  demand(NameRole::kSender, filter.sender);
+  demand(NameRole::kRecipient, filter.recipient);
+  demand(NameRole::kRoom, filter.room);
 
-  std::vector<std::string> const& who = filter.participants;
-  const auto with = [&](const char* its_index,
-                        std::vector<std::pair<const char*, const std::string*>> more) {
-    more.insert(more.end(), equal.begin(), equal.end());
-    return Walk{its_index, std::move(more)};
+  const std::vector<std::string>& who = filter.participants;
+  if (who.empty()) return {plain};
+  const auto with = [&](NameRole role, Equalities equal) {
+    equal.insert(equal.end(), plain.equal.begin(), plain.equal.end());
+    return Walk{role, std::move(equal)};
   };
-  if (who.empty()) return {Walk{index, equal}};
   if (who.size() == 1 || who[0] == who[1]) {
-    return {with("messages_by_sender", {{"m.sender", &who[0]}}),
-            with("messages_by_recipient", {{"m.recipient", &who[0]}})};
+    return {with(NameRole::kSender, {{"m.sender", &who[0]}}),
+            with(NameRole::kRecipient, {{"m.recipient", &who[0]}})};
   }
-  return {with("messages_by_sender", {{"m.sender", &who[0]}, {"m.recipient", &who[1]}}),
-          with("messages_by_sender", {{"m.sender", &who[1]}, {"m.recipient", &who[0]}})};
+  return {with(NameRole::kSender, {{"m.sender", &who[0]}, {"m.recipient", &who[1]}}),
+          with(NameRole::kSender, {{"m.sender", &who[1]}, {"m.recipient", &who[0]}})};
 }
 
-std::string WalkSql(const Walk& walk, bool places, bool descending) {
-  std::string sql = "SELECT ";
-  sql += places ? "p.stamp, p.id, " : "m.stamp, m.id, ";
-  sql += kMessageColumns;
-  // CROSS JOIN keeps the order of tables: another one would have to sort.
-  sql += places ? " FROM places p CROSS JOIN messages m ON m.ref=p.message"
-                : " FROM messages m INDEXED BY " + std::string(walk.index);
-  const std::string table = places ? "p" : "m";
-  sql += " WHERE " + table + ".stamp BETWEEN ?1 AND ?2 AND (" + table + ".stamp, " + table + ".id)";
-  sql += descending ? " < (?3, ?4)" : " > (?3, ?4)";
-  int parameter = 5;
-  for (const auto& [column, value] : walk.equal) {
-    sql += std::string(" AND ") + column + "=?" + std::to_string(parameter++);
+// Where the rows of a walk come from.
+enum class Rows {
+  kTable,   // where messages are now: the tables
+  kTail,    // the newest of a name, which its table lacks; one row a run
+  kPlaces,  // where messages were before
+};
+
+std::vector<Rows> RowsOf(const Walk& walk) {
+  if (walk.role) return {Rows::kTable, Rows::kTail, Rows::kPlaces};
+  return {Rows::kTable, Rows::kPlaces};
+}
+
+// Parameters 1 and 2 are the least and the greatest stamp, 3 and 4 the place to go on from; of
+// kTail, 1 is the message, 2 and 3 its place. Then come the equalities.
+constexpr int kFirstEquality = 5;
+
+std::string WalkSql(const Walk& walk, Rows rows, bool descending) {
+  std::string ordered_by = "m";
+  std::string from;
+  switch (rows) {
+    case Rows::kTable:
+      if (walk.role) {
+        ordered_by = "n";
+        from =
+            std::string(" FROM names n CROSS JOIN messages m ON m.ref=n.message WHERE n.role='") +
+            static_cast<char>(*walk.role) +
+            "' AND n.name=?5 AND m.stamp=n.stamp AND m.id=n.id AND ";
+      } else {
+        from = " FROM messages m INDEXED BY messages_by_place WHERE ";
+      }
+      break;
+    case Rows::kTail: from = " FROM messages m WHERE m.ref=?1 AND m.stamp=?2 AND m.id=?3"; break;
+    case Rows::kPlaces:
+      ordered_by = "p";
+      // CROSS JOIN keeps the order of tables: another one would have to sort.
+      from = " FROM places p CROSS JOIN messages m ON m.ref=p.message WHERE ";
+      break;
   }
+  const std::string stamp = ordered_by + ".stamp";
+  const std::string id = ordered_by + ".id";
+  std::string sql = "SELECT " + stamp + ", " + id + ", " + kMessageColumns + from;
+  if (rows != Rows::kTail) {
+    sql += stamp + " BETWEEN ?1 AND ?2 AND (" + stamp + ", " + id + ")";
+    sql += descending ? " < (?3, ?4)" : " > (?3, ?4)";
+  }
+  int parameter = kFirstEquality;
+  for (const auto& entry : walk.equal) {
+    sql += std::string(" AND ") + entry.first + "=?" + std::to_string(parameter++);
+  }
+  if (rows == Rows::kTail) return sql;
   const std::string direction = descending ? " DESC" : "";
-  return sql + " ORDER BY " + table + ".stamp" + direction + ", " + table + ".id" + direction;
+  return sql + " ORDER BY " + stamp + direction + ", " + id + direction;
 }
 
 }  // namespace
@@ -76,16 +124,26 @@ std::string WalkSql(const Walk& walk, bool places, bool descending) {
 std::vector<std::string> HistoryStatements(const Filter& filter, bool descending) {
   std::vector<std::string> statements;
   for (const Walk& walk : PlanWalks(filter)) {
-    for (const bool places : {false, true}) statements.push_back(WalkSql(walk, places, descending));
+    for (const Rows rows : RowsOf(walk)) statements.push_back(WalkSql(walk, rows, descending));
   }
   return statements;
+}
+
+NameCopies CopyNames(const NameTail& tail, const Filter& filter) {
+  NameCopies copies;
+  for (const Walk& walk : PlanWalks(filter)) {
+    copies.push_back(walk.role ? tail.Copy(*walk.role, walk.name()) : std::vector<NameEntry>{});
+  }
+  return copies;
 }
 
 // One running walk: its rows come in order of place.
 class ReadConnection::Source {
  public:
-  Source(Statement& statement, const Walk& walk, const HistoryQuery& query)
-      : statement_(statement), reset_(statement) {
+  // `tail`: of Rows::kTail, else none.
+  Source(Statement& statement, const Walk& walk, const HistoryQuery& query,
+         const std::vector<NameEntry>* tail)
+      : statement_(statement), reset_(statement), descending_(query.descending), tail_(tail) {
     Stamp least = 0;
     Stamp most = std::numeric_limits<Stamp>::max();
     const Filter& filter = *query.filter;
@@ -98,18 +156,23 @@ class ReadConnection::Source {
       }
       most = end - 1;
     }
-    // Without a cursor the row comparison is always true: nothing lies beyond these ends.
-    after_ = query.descending ? Place{std::numeric_limits<Stamp>::max(), {}} : Place{0, {}};
-    if (query.descending) after_.id.bytes.fill(0xff);
+    // Without a cursor the comparison is always true: nothing lies beyond these ends.
+    Place after = descending_ ? Place{std::numeric_limits<Stamp>::max(), {}} : Place{0, {}};
+    if (descending_) after.id.bytes.fill(0xff);
     if (query.after) {
-      after_ = *query.after;
-      (query.descending ? most : least) =
-          query.descending ? std::min(most, after_.stamp) : std::max(least, after_.stamp);
+      after = *query.after;
+      Stamp& end = descending_ ? most : least;
+      end = descending_ ? std::min(most, after.stamp) : std::max(least, after.stamp);
     }
-    statement_.Bind(1, SqlStamp(least)).Bind(2, SqlStamp(most)).Bind(3, SqlStamp(after_.stamp));
-    statement_.BindBlob(4, after_.id.view());
-    int parameter = 5;
+    int parameter = kFirstEquality;
     for (const auto& entry : walk.equal) statement_.BindText(parameter++, *entry.second);
+    if (tail_ != nullptr) {
+      SetTailRange(least, most, after);
+    } else {
+      statement_.Bind(1, SqlStamp(least)).Bind(2, SqlStamp(most)).Bind(3, SqlStamp(after.stamp));
+      after_id_ = after.id;
+      statement_.BindBlob(4, after_id_.view());
+    }
     Advance();
   }
 
@@ -117,7 +180,7 @@ class ReadConnection::Source {
   const Place& place() const { return place_; }
   const Statement& row() const { return statement_; }
   void Advance() {
-    empty_ = !statement_.Step();
+    empty_ = !(tail_ != nullptr ? StepTail() : statement_.Step());
     if (empty_) return;
     place_.stamp = StampFromSql(statement_.Int(0));
     // An id of another length is damage: it reads as zero and fails its check.
@@ -125,9 +188,47 @@ class ReadConnection::Source {
   }
 
  private:
+  void SetTailRange(Stamp least, Stamp most, const Place& after) {
+    const auto by_stamp = [](const NameEntry& entry, Stamp stamp) {
+      return entry.place.stamp < stamp;
+    };
+    const auto at = [this](auto it) { return static_cast<size_t>(it - tail_->begin()); };
+    from_ = at(std::lower_bound(tail_->begin(), tail_->end(), least, by_stamp));
+    to_ = at(std::upper_bound(
+        tail_->begin(), tail_->end(), most,
+        [](Stamp stamp, const NameEntry& entry) { return stamp < entry.place.stamp; }));
+    if (descending_) {
+      to_ = std::min(to_, at(std::lower_bound(tail_->begin(), tail_->end(), after,
+                                              [](const NameEntry& entry, const Place& place) {
+                                                return entry.place < place;
+                                              })));
+    } else {
+      from_ = std::max(from_, at(std::upper_bound(tail_->begin(), tail_->end(), after,
+                                                  [](const Place& place, const NameEntry& entry) {
+                                                    return place < entry.place;
+                                                  })));
+    }
+  }
+
+  bool StepTail() {
+    statement_.Reset();
+    while (from_ < to_) {
+      const NameEntry& entry = (*tail_)[descending_ ? --to_ : from_++];
+      statement_.Bind(1, entry.message_ref).Bind(2, SqlStamp(entry.place.stamp));
+      statement_.BindBlob(3, entry.place.id.view());
+      if (statement_.Step()) return true;
+      statement_.Reset();
+    }
+    return false;
+  }
+
   Statement& statement_;
   ScopedReset reset_;
-  Place after_;
+  const bool descending_;
+  MessageId after_id_;
+  const std::vector<NameEntry>* tail_;
+  size_t from_ = 0;  // of *tail_, what is left
+  size_t to_ = 0;
   Place place_;
   bool empty_ = false;
 };
@@ -151,7 +252,8 @@ Statement& ReadConnection::Cached(const std::string& sql) {
 }
 
 std::optional<Stamp> ReadConnection::CoveredStamp(int64_t message_ref, const Coverage& coverage) {
-  Statement& select = Cached("SELECT epoch, seq, stamp FROM records WHERE message=?");
+  static const std::string kSql = RecordsOfMessageSql("epoch, seq, stamp");
+  Statement& select = Cached(kSql);
   ScopedReset reset(select);
   select.Bind(1, message_ref);
   std::optional<Stamp> least;
@@ -163,7 +265,8 @@ std::optional<Stamp> ReadConnection::CoveredStamp(int64_t message_ref, const Cov
   return least;
 }
 
-ReadPage ReadConnection::ReadHistory(const HistoryQuery& query, const LogState& state) {
+ReadPage ReadConnection::ReadHistory(const HistoryQuery& query, const LogState& state,
+                                     const NameCopies& names) {
   ReadPage result;
   HistoryPage& page = result.page;
   std::optional<Coverage> covered;
@@ -171,11 +274,13 @@ ReadPage ReadConnection::ReadHistory(const HistoryQuery& query, const LogState& 
   std::vector<std::unique_ptr<Source>> sources;
   const std::vector<Walk> walks = PlanWalks(*query.filter);
   for (size_t i = 0; i < walks.size(); ++i) {
-    for (const bool places : {false, true}) {
+    for (const Rows rows : RowsOf(walks[i])) {
+      if (rows == Rows::kTail && names[i].empty()) continue;
       // Two walks of one query run at once: each needs a statement of its own.
-      const std::string sql = WalkSql(walks[i], places, query.descending);
+      const std::string sql = WalkSql(walks[i], rows, query.descending);
       Statement& statement = Cached(sql + std::string(i, ' '));
-      sources.push_back(std::make_unique<Source>(statement, walks[i], query));
+      sources.push_back(std::make_unique<Source>(statement, walks[i], query,
+                                                 rows == Rows::kTail ? &names[i] : nullptr));
     }
   }
 
@@ -328,7 +433,8 @@ void ReadConnection::ReadRecords(const EpochKey& epoch, Seq from, Seq to,
 }
 
 std::vector<std::pair<EpochKey, Seq>> ReadConnection::PositionsOf(int64_t message_ref) {
-  Statement& select = Cached("SELECT epoch, seq FROM records WHERE message=?");
+  static const std::string kSql = RecordsOfMessageSql("epoch, seq");
+  Statement& select = Cached(kSql);
   ScopedReset reset(select);
   select.Bind(1, message_ref);
   std::vector<std::pair<EpochKey, Seq>> positions;

@@ -15,6 +15,7 @@
 #include "common/protocol/token.h"
 #include "common/util/mutex.h"
 #include "node/service/storage.h"
+#include "node/store/name_tail.h"
 #include "node/store/sqlite.h"
 #include "node/sync/log_reader.h"
 
@@ -41,6 +42,10 @@ struct ReadPage {
   std::optional<Damage> damage;
 };
 
+// What the tail of the index by name holds for a query: a list for each of its walks.
+using NameCopies = std::vector<std::vector<NameEntry>>;
+NameCopies CopyNames(const NameTail& tail, const Filter& filter);
+
 class ReadConnection final : public LogReader {
  public:
   ReadConnection(const std::string& path, int cache_mib);
@@ -49,8 +54,9 @@ class ReadConnection final : public LogReader {
   void BeginSnapshot();
   void EndSnapshot();
 
-  // REQUIRES: `state` was published before the snapshot began.
-  ReadPage ReadHistory(const HistoryQuery& query, const LogState& state);
+  // REQUIRES: `state` was published before CopyNames() gave `names`, that before the snapshot
+  // began.
+  ReadPage ReadHistory(const HistoryQuery& query, const LogState& state, const NameCopies& names);
   std::optional<ShownMessage> Find(const MessageId& id, std::optional<Damage>* damage);
 
   // LogReader. REQUIRES: UseState() with the state whose epochs are meant.

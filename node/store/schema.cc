@@ -3,11 +3,13 @@
 
 #include <filesystem>
 
+#include "node/store/wal_vfs.h"
+
 namespace chatchain {
 
 namespace {
 
-constexpr int kSchemaVersion = 1;
+constexpr int kSchemaVersion = 2;
 // "ChtC": tells our files from others' (sqlite3's PRAGMA application_id).
 constexpr int kApplicationId = 0x43687443;
 // A full structural check reads the whole file: at this size it takes about a second. Larger files
@@ -17,7 +19,11 @@ constexpr uintmax_t kQuickCheckMaxBytes = uintmax_t{512} << 20;
 // One row of `messages` is one message; `stamp` is the smallest of its records' stamps. `places`
 // holds the larger ones, so that a walk that began before a stamp became smaller still finds the
 // message in its old place. Indexes that order history carry the id, because (stamp, id) is the
-// place.
+// place. `names` is the index by sender, recipient and room; its newest entries are in memory (see
+// name_tail.h), and an entry counts only where the message still has that id and stamp.
+//
+// A message's `ref` is the `arrival` of its first record, so that only further records need an
+// entry in an index by message.
 constexpr const char* kSchema = R"sql(
 CREATE TABLE meta(
   name  TEXT PRIMARY KEY,
@@ -49,9 +55,15 @@ CREATE TABLE messages(
 CREATE UNIQUE INDEX messages_by_id ON messages(id);
 CREATE INDEX messages_by_key ON messages(key, sender);
 CREATE INDEX messages_by_place ON messages(stamp, id);
-CREATE INDEX messages_by_sender ON messages(sender, stamp, id);
-CREATE INDEX messages_by_recipient ON messages(recipient, stamp, id) WHERE recipient IS NOT NULL;
-CREATE INDEX messages_by_room ON messages(room, stamp, id) WHERE room IS NOT NULL;
+
+CREATE TABLE names(
+  role    TEXT NOT NULL,
+  name    TEXT NOT NULL,
+  stamp   INTEGER NOT NULL,
+  id      BLOB NOT NULL,
+  message INTEGER NOT NULL,
+  PRIMARY KEY(role, name, stamp, id)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE places(
   stamp   INTEGER NOT NULL,
@@ -71,7 +83,8 @@ CREATE TABLE records(
   chain   BLOB NOT NULL
 ) STRICT;
 CREATE UNIQUE INDEX records_by_position ON records(epoch, seq);
-CREATE INDEX records_by_message ON records(message, epoch, seq, stamp) WHERE message IS NOT NULL;
+CREATE INDEX records_by_message ON records(message, epoch, seq, stamp)
+  WHERE message IS NOT NULL AND message<>arrival;
 )sql";
 
 std::string QuickCheck(const Database& db) {
@@ -117,7 +130,7 @@ Result<std::unique_ptr<Database>, std::string> OpenForWriting(const std::string&
     const bool is_new =
         !std::filesystem::exists(path, ignored) || std::filesystem::file_size(path, ignored) == 0;
     auto db = std::make_unique<Database>(
-        path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX);
+        path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, WalVfs());
     Configure(db.get(), cache_mib);
     db->Execute("PRAGMA journal_mode=WAL");
     db->Execute("PRAGMA synchronous=FULL");

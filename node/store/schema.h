@@ -20,6 +20,14 @@ inline Stamp StampFromSql(int64_t value) {
   return static_cast<Stamp>(value) ^ (uint64_t{1} << 63);
 }
 
+// `SELECT columns` of every record of the message ?1.
+inline std::string RecordsOfMessageSql(const std::string& columns) {
+  return "SELECT " + columns + " FROM records WHERE arrival=?1 AND message=?1 UNION ALL SELECT " +
+         columns +
+         " FROM records INDEXED BY records_by_message WHERE message=?1 AND message IS NOT NULL AND "
+         "message<>arrival";
+}
+
 // Opens for writing; creates the tables in a new file. WAL, synchronous=FULL; checkpoints are left
 // to the writer. The error says what is wrong and what to do; `path` is not changed then.
 Result<std::unique_ptr<Database>, std::string> OpenForWriting(const std::string& path,

@@ -31,8 +31,8 @@ class SqliteError : public std::runtime_error {
 
 class Database {
  public:
-  // `flags`: of sqlite3_open_v2.
-  Database(const std::string& path, int flags);
+  // `flags`, `vfs`: of sqlite3_open_v2.
+  Database(const std::string& path, int flags, const char* vfs = nullptr);
   Database(const Database&) = delete;
   Database& operator=(const Database&) = delete;
 

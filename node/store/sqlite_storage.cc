@@ -49,8 +49,8 @@ Result<std::unique_ptr<SqliteStorage>, std::string> SqliteStorage::Open(Options 
   if (!db) return Err(db.error());
   storage->db_ = std::move(*db);
   try {
-    storage->log_ =
-        std::make_unique<Log>(*storage->db_, Log::Options{set.cluster, set.node_id}, hlc, random);
+    storage->log_ = std::make_unique<Log>(*storage->db_, Log::Options{set.cluster, set.node_id, {}},
+                                          hlc, random);
   } catch (const SqliteError& error) {
     return Err("cannot read " + DatabasePath(set.directory) + ": " + error.what());
   }
@@ -79,7 +79,7 @@ Result<std::vector<Appended>, WriteError> SqliteStorage::Append(
         results->clear();
         results->reserve(items->size());
         for (const AppendItem& item : *items) {
-          results->push_back(log.Append(item.message, item.stamp));
+          results->push_back(log.Append(item));
         }
       },
       deadline, weight);
@@ -96,8 +96,9 @@ Problem SqliteStorage::Damaged(const Damage& damage) {
 
 Try<HistoryPage> SqliteStorage::ReadHistory(const HistoryQuery& query, const LogState& state) {
   try {
+    const NameCopies names = CopyNames(log_->name_tail(), *query.filter);
     auto connection = readers_->Take();
-    ReadPage read = connection->ReadHistory(query, state);
+    ReadPage read = connection->ReadHistory(query, state, names);
     if (read.damage) return Err(Damaged(*read.damage));
     return std::move(read.page);
   } catch (const SqliteError& error) {

@@ -102,6 +102,13 @@ Writer::~Writer() {
   }
   work_arrived_.NotifyAll();
   thread_.join();
+  if (write_state() == WriteState::kWritable) {
+    try {
+      log_.Flush();
+    } catch (const SqliteError& error) {
+      HandleFailure(error);
+    }
+  }
   sqlite3_wal_hook(db_.handle(), nullptr, nullptr);
 }
 

@@ -106,7 +106,7 @@ void SimCluster::Step() {
     if (!node.process) return;
     if (random_.OneIn(2)) {
       node.process->log->Begin();
-      node.process->log->Append(MakeMessage("never committed " + std::to_string(keys_++)), {});
+      node.process->log->Append({MakeMessage("never committed " + std::to_string(keys_++)), {}});
     }
     Restart(node);
   } else if (happens("stop", rates_.stop)) {
@@ -340,7 +340,8 @@ void SimCluster::Scrub(Node& node) {
       HistoryQuery query;
       query.filter = &all;
       query.limit = SIZE_MAX;
-      damage = reader.ReadHistory(query, *state).damage;
+      damage =
+          reader.ReadHistory(query, *state, CopyNames(node.process->log->name_tail(), all)).damage;
     });
     if (findings.corrupt.empty() && !damage) return;
     node.process->Do([&](Log& log) {
@@ -389,7 +390,8 @@ std::vector<MessageId> SimCluster::Walk(Node& node, bool descending, size_t limi
     query.limit = limit;
     query.descending = descending;
     while (true) {
-      const ReadPage read = reader.ReadHistory(query, *state);
+      const ReadPage read =
+          reader.ReadHistory(query, *state, CopyNames(node.process->log->name_tail(), all));
       if (read.damage) {
         problems->push_back("node " + node.id + ": damaged after healing");
         return;

@@ -95,7 +95,8 @@ class LogProcess {
     auto opened = OpenForWriting(path_, kCluster, 1);
     if (!opened) throw std::runtime_error(opened.error());
     db = std::move(*opened);
-    log = std::make_unique<Log>(*db, Log::Options{kCluster, id_}, hlc, random);
+    log = std::make_unique<Log>(
+        *db, Log::Options{kCluster, id_, {.flush_entries = 3, .max_messages = 20}}, hlc, random);
   }
 
   const std::string& path() const { return path_; }
@@ -121,7 +122,7 @@ class LogProcess {
   }
 
   Appended Append(const ValidMessage& message, std::optional<Stamp> stamp = std::nullopt) {
-    return Do([&](Log& open) { return open.Append(message, stamp); });
+    return Do([&](Log& open) { return open.Append({message, stamp}); });
   }
   LogStatePtr State() { return log->Snapshot(); }
 

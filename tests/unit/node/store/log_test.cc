@@ -55,7 +55,8 @@ std::vector<std::string> WalkKeys(LogProcess& process) {
     HistoryQuery query;
     query.filter = &all;
     query.limit = 100'000;
-    const ReadPage read = reader.ReadHistory(query, *state);
+    const ReadPage read =
+        reader.ReadHistory(query, *state, CopyNames(process.log->name_tail(), all));
     REQUIRE_FALSE(read.damage);
     for (const HistoryItem& item : read.page.items) keys.push_back(item.shown.message.key);
   });
@@ -95,9 +96,9 @@ TEST_CASE("Items of one transaction are judged in order", "[log]") {
   Fixture f;
   LogProcess node = f.Open("a");
   node.Do([&](Log& log) {
-    REQUIRE(log.Append(MakeMessage("k"), {}).kind == Appended::Kind::kNew);
-    REQUIRE(log.Append(MakeMessage("k"), {}).kind == Appended::Kind::kKnown);
-    REQUIRE(log.Append(MakeMessage("k", "x"), {}).kind == Appended::Kind::kKeyReused);
+    REQUIRE(log.Append({MakeMessage("k"), {}}).kind == Appended::Kind::kNew);
+    REQUIRE(log.Append({MakeMessage("k"), {}}).kind == Appended::Kind::kKnown);
+    REQUIRE(log.Append({MakeMessage("k", "x"), {}}).kind == Appended::Kind::kKeyReused);
   });
   REQUIRE(node.State()->messages == 1);
 }
@@ -134,7 +135,7 @@ TEST_CASE("Rollback leaves nothing behind", "[log]") {
   LogProcess node = f.Open("a");
   const auto fail = [&] {
     node.log->Begin();
-    node.log->Append(MakeMessage("lost"), {});
+    node.log->Append({MakeMessage("lost"), {}});
     node.log->Rollback();
   };
   fail();

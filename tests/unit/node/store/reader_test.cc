@@ -16,8 +16,8 @@ using test::ManualClock;
 using test::RunOf;
 using test::SeededRandom;
 
-// Node b copies from a and c, which accept the same messages under stamps of their own: at b stamps shrink
-// while walks are under way.
+// Node b copies from a and c, which accept the same messages under stamps of their own: at b stamps
+// shrink while walks are under way.
 class World {
  public:
   explicit World(uint64_t seed) : random_(seed) {}
@@ -29,9 +29,8 @@ class World {
       case 0:
       case 1: {
         LogProcess& node = *accepts[random_.Below(3)];
-        const ValidMessage message = !sent_.empty() && random_.OneIn(2)
-                                         ? sent_[random_.Below(sent_.size())]
-                                         : Fresh();
+        const ValidMessage message =
+            !sent_.empty() && random_.OneIn(2) ? sent_[random_.Below(sent_.size())] : Fresh();
         const Stamp stamp = StampFromMs(clock_.wall_ms - static_cast<int64_t>(random_.Below(40)));
         node.Append(message, stamp);
         sent_.push_back(message);
@@ -43,10 +42,10 @@ class World {
         const EpochKey epoch = *from.State()->live;
         const LogStatePtr mine = b_.State();
         const auto held = mine->heads.find(epoch);
-        VerifiedRun run = RunOf(from, epoch,
-                                held != mine->heads.end()
-                                    ? held->second
-                                    : Position{0, ChainSeed(LogProcess::kCluster, epoch)});
+        VerifiedRun run =
+            RunOf(from, epoch,
+                  held != mine->heads.end() ? held->second
+                                            : Position{0, ChainSeed(LogProcess::kCluster, epoch)});
         if (run.records.size() > 3) run.records.resize(3);
         b_.Do([&](Log& log) { log.Apply(run); });
       }
@@ -60,8 +59,10 @@ class World {
     if (random_.OneIn(8)) filter.room = "room";
     if (random_.OneIn(4)) filter.participants.push_back(Name());
     if (!filter.participants.empty() && random_.OneIn(2)) filter.participants.push_back(Name());
-    if (random_.OneIn(6)) filter.since_ms = clock_.wall_ms - static_cast<int64_t>(random_.Below(60));
-    if (random_.OneIn(6)) filter.until_ms = clock_.wall_ms - static_cast<int64_t>(random_.Below(60));
+    if (random_.OneIn(6))
+      filter.since_ms = clock_.wall_ms - static_cast<int64_t>(random_.Below(60));
+    if (random_.OneIn(6))
+      filter.until_ms = clock_.wall_ms - static_cast<int64_t>(random_.Below(60));
     return filter;
   }
 
@@ -97,12 +98,11 @@ class World {
     query.descending = descending;
     query.limit = limit;
     while (true) {
-      const HistoryPage page =
-          b_.WithReader([&](ReadConnection& reader, const LogStatePtr& state) {
-            ReadPage read = reader.ReadHistory(query, *state);
-            REQUIRE_FALSE(read.damage);
-            return std::move(read.page);
-          });
+      const HistoryPage page = b_.WithReader([&](ReadConnection& reader, const LogStatePtr& state) {
+        ReadPage read = reader.ReadHistory(query, *state, CopyNames(b_.log->name_tail(), filter));
+        REQUIRE_FALSE(read.damage);
+        return std::move(read.page);
+      });
       REQUIRE(page.items.size() <= limit);
       for (const HistoryItem& item : page.items) {
         REQUIRE(item.place.id == item.shown.id);
@@ -184,7 +184,8 @@ TEST_CASE("An older token gives its own places, also at a node that knows more",
     query.filter = &all;
     query.limit = 10'000;
     query.covers = &old;
-    const ReadPage read = reader.ReadHistory(query, *state);
+    const ReadPage read =
+        reader.ReadHistory(query, *state, CopyNames(world.b().log->name_tail(), all));
     std::vector<Place> places;
     for (const HistoryItem& item : read.page.items) places.push_back(item.place);
     REQUIRE(places == expected);
@@ -201,7 +202,8 @@ TEST_CASE("A token of another branch covers nothing of ours", "[reader]") {
     HistoryQuery query;
     query.filter = &all;
     query.covers = &token;
-    REQUIRE(reader.ReadHistory(query, *state).page.items.empty());
+    REQUIRE(reader.ReadHistory(query, *state, CopyNames(world.b().log->name_tail(), all))
+                .page.items.empty());
   });
 }
 
@@ -217,7 +219,8 @@ TEST_CASE("A state that is older than the snapshot gives no more than it covers"
     query.filter = &all;
     query.limit = 10'000;
     std::vector<Place> places;
-    for (const HistoryItem& item : reader.ReadHistory(query, *old).page.items) {
+    for (const HistoryItem& item :
+         reader.ReadHistory(query, *old, CopyNames(world.b().log->name_tail(), all)).page.items) {
       places.push_back(item.place);
     }
     REQUIRE(places == expected);

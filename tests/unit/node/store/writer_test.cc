@@ -45,7 +45,7 @@ struct WriterFixture {
   }
   Result<void, WriteError> Append(const std::string& key, std::string text = "hello") {
     return writer->Execute(
-        [message = MakeMessage(key, std::move(text))](Log& log) { log.Append(message, {}); },
+        [message = MakeMessage(key, std::move(text))](Log& log) { log.Append({message, {}}); },
         clock.Steady() + kLong);
   }
   // Waits for what another thread brings about.
@@ -127,7 +127,7 @@ TEST_CASE("A deadline that passes in the queue means: nothing was stored", "[wri
   WriterFixture f;
   {
     Hold hold(f);
-    const auto given_up = f.writer->Execute([](Log& log) { log.Append(MakeMessage("late"), {}); },
+    const auto given_up = f.writer->Execute([](Log& log) { log.Append({MakeMessage("late"), {}}); },
                                             f.clock.Steady() + 20ms);
     REQUIRE_FALSE(given_up);
     REQUIRE(given_up.error().kind == WriteError::Kind::kExpired);
@@ -142,7 +142,7 @@ TEST_CASE("A deadline that passes during the write leaves it open", "[writer]") 
   auto open = gate.get_future().share();
   const auto unknown = f.writer->Execute(
       [open](Log& log) {
-        log.Append(MakeMessage("slow"), {});
+        log.Append({MakeMessage("slow"), {}});
         open.wait();
       },
       f.clock.Steady() + 50ms);
@@ -168,7 +168,7 @@ TEST_CASE("The end finishes what is queued", "[writer]") {
   {
     Hold hold(f);
     for (int i = 0; i < 5; ++i) {
-      f.writer->Post([i](Log& log) { log.Append(MakeMessage(std::to_string(i)), {}); });
+      f.writer->Post([i](Log& log) { log.Append({MakeMessage(std::to_string(i)), {}}); });
     }
     hold.Release();
     f.writer.reset();
@@ -220,7 +220,7 @@ TEST_CASE("A full disk in the middle of a batch takes the whole batch back", "[w
   const auto full = f.writer->Execute(
       [](Log& log) {
         for (int i = 0; i < 300; ++i) {
-          log.Append(MakeMessage("big" + std::to_string(i), std::string(8000, 'x')), {});
+          log.Append({MakeMessage("big" + std::to_string(i), std::string(8000, 'x')), {}});
         }
       },
       f.clock.Steady() + kLong);
@@ -298,7 +298,7 @@ TEST_CASE("Out of memory takes the batch back and stops nothing for good", "[wri
   WriterFixture f;
   const auto refused = f.writer->Execute(
       [](Log& log) {
-        log.Append(MakeMessage("lost"), {});
+        log.Append({MakeMessage("lost"), {}});
         throw std::bad_alloc();
       },
       f.clock.Steady() + kLong);

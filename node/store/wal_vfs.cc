@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: MIT
+#include "node/store/wal_vfs.h"
+
+#include <sqlite3.h>
+
+#include <cstring>
+#include <map>
+#include <memory>
+#include <new>
+#include <string>
+#include <string_view>
+
+#include "common/util/mutex.h"
+
+namespace chatchain {
+
+namespace {
+
+// A larger transaction is written in parts. SQLite's own VFS for Unix takes less than 128 KiB in
+// one call (it reports more as a full disk).
+constexpr size_t kBufferMaxBytes = 120 << 10;
+
+struct Shim {
+  sqlite3_vfs base;  // first: SQLite hands us its address
+  sqlite3_vfs* real;
+  std::string name;
+};
+
+sqlite3_vfs* RealOf(sqlite3_vfs* vfs) {
+  return reinterpret_cast<Shim*>(vfs)->real;
+}
+
+// In the memory that SQLite provides for the file; that of the real file follows.
+struct WalFile {
+  sqlite3_file base;  // first: SQLite hands us its address
+  std::string buffer;
+  sqlite3_int64 buffer_at = 0;  // where it belongs in the file
+
+  sqlite3_file* real() { return reinterpret_cast<sqlite3_file*>(this + 1); }
+
+  int Flush() {
+    if (buffer.empty()) return SQLITE_OK;
+    // What could not be written belongs to a commit that fails by this; it must not be written
+    // later.
+    const int code =
+        real()->pMethods->xWrite(real(), buffer.data(), static_cast<int>(buffer.size()), buffer_at);
+    buffer.clear();
+    return code;
+  }
+};
+
+WalFile* Of(sqlite3_file* file) {
+  return reinterpret_cast<WalFile*>(file);
+}
+
+// Flushes, then does `call` with the real file.
+template <typename Call>
+int Through(sqlite3_file* file, Call call) {
+  if (const int code = Of(file)->Flush(); code != SQLITE_OK) return code;
+  sqlite3_file* real = Of(file)->real();
+  return call(real, *real->pMethods);
+}
+
+int Close(sqlite3_file* file) {
+  // Whatever is still buffered was never committed.
+  sqlite3_file* real = Of(file)->real();
+  const int code = real->pMethods->xClose(real);
+  Of(file)->~WalFile();
+  return code;
+}
+int Read(sqlite3_file* file, void* to, int n, sqlite3_int64 at) {
+  return Through(file, [&](auto* real, auto& methods) { return methods.xRead(real, to, n, at); });
+}
+int Write(sqlite3_file* file, const void* from, int n, sqlite3_int64 at) {
+  WalFile* wal = Of(file);
+  const auto size = static_cast<size_t>(n);
+  const bool follows = at == wal->buffer_at + static_cast<sqlite3_int64>(wal->buffer.size());
+  if (!follows || wal->buffer.size() + size > kBufferMaxBytes) {
+    if (const int code = wal->Flush(); code != SQLITE_OK) return code;
+  }
+  if (wal->buffer.empty()) wal->buffer_at = at;
+  try {
+    wal->buffer.append(static_cast<const char*>(from), size);
+  } catch (const std::bad_alloc&) {
+    return SQLITE_IOERR_NOMEM;
+  }
+  return SQLITE_OK;
+}
+int Truncate(sqlite3_file* file, sqlite3_int64 size) {
+  return Through(file, [&](auto* real, auto& methods) { return methods.xTruncate(real, size); });
+}
+int Sync(sqlite3_file* file, int flags) {
+  return Through(file, [&](auto* real, auto& methods) { return methods.xSync(real, flags); });
+}
+int FileSize(sqlite3_file* file, sqlite3_int64* size) {
+  return Through(file, [&](auto* real, auto& methods) { return methods.xFileSize(real, size); });
+}
+int Lock(sqlite3_file* file, int level) {
+  return Through(file, [&](auto* real, auto& methods) { return methods.xLock(real, level); });
+}
+int Unlock(sqlite3_file* file, int level) {
+  return Through(file, [&](auto* real, auto& methods) { return methods.xUnlock(real, level); });
+}
+int CheckReservedLock(sqlite3_file* file, int* reserved) {
+  return Through(
+      file, [&](auto* real, auto& methods) { return methods.xCheckReservedLock(real, reserved); });
+}
+int FileControl(sqlite3_file* file, int op, void* arg) {
+  return Through(file,
+                 [&](auto* real, auto& methods) { return methods.xFileControl(real, op, arg); });
+}
+int SectorSize(sqlite3_file* file) {
+  return Of(file)->real()->pMethods->xSectorSize(Of(file)->real());
+}
+int Characteristics(sqlite3_file* file) {
+  return Of(file)->real()->pMethods->xDeviceCharacteristics(Of(file)->real());
+}
+
+// Version 1: a log is neither shared memory nor mapped.
+constexpr sqlite3_io_methods kMethods = {1,
+                                         Close,
+                                         Read,
+                                         Write,
+                                         Truncate,
+                                         Sync,
+                                         FileSize,
+                                         Lock,
+                                         Unlock,
+                                         CheckReservedLock,
+                                         FileControl,
+                                         SectorSize,
+                                         Characteristics,
+                                         nullptr,
+                                         nullptr,
+                                         nullptr,
+                                         nullptr,
+                                         nullptr,
+                                         nullptr};
+
+int Open(sqlite3_vfs* vfs, const char* name, sqlite3_file* file, int flags, int* out_flags) {
+  sqlite3_vfs* real = RealOf(vfs);
+  if ((flags & SQLITE_OPEN_WAL) == 0) return real->xOpen(real, name, file, flags, out_flags);
+  auto* wal = new (file) WalFile{};
+  const int code = real->xOpen(real, name, wal->real(), flags, out_flags);
+  if (wal->real()->pMethods != nullptr) {
+    wal->base.pMethods = &kMethods;  // SQLite closes it, even when it could not be opened
+  } else {
+    wal->~WalFile();
+    file->pMethods = nullptr;
+  }
+  return code;
+}
+
+}  // namespace
+
+const char* WalVfs() {
+  static Mutex mutex;
+  static std::map<sqlite3_vfs*, std::unique_ptr<Shim>> shims;
+  const MutexLock lock(mutex);
+  sqlite3_vfs* real = sqlite3_vfs_find(nullptr);
+  std::unique_ptr<Shim>& shim = shims[real];
+  if (shim == nullptr) {
+    shim = std::make_unique<Shim>();
+    shim->base = *real;
+    shim->real = real;
+    shim->name = std::string("chatchain-wal-") + real->zName;
+    shim->base.zName = shim->name.c_str();
+    shim->base.pNext = nullptr;
+    shim->base.szOsFile = static_cast<int>(sizeof(WalFile)) + real->szOsFile;
+    shim->base.xOpen = Open;
+    sqlite3_vfs_register(&shim->base, 0);
+  }
+  return shim->base.zName;
+}
+
+}  // namespace chatchain
