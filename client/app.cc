@@ -21,16 +21,24 @@ http::ServerOptions ServerOptionsOf(const ClientConfig& config) {
   return options;
 }
 
+RateLimiter::Limits RateLimitsOf(const ClientConfig& config) {
+  return {.per_second = config.rate_limit_per_second, .burst = config.rate_limit_burst};
+}
+
 }  // namespace
 
 ClientApp::ClientApp(ClientConfig config)
-    : config_(std::move(config)), proxy_(config_, clock_, random_) {
+    : config_(std::move(config)),
+      rate_limiter_(RateLimitsOf(config_)),
+      proxy_(config_, clock_, random_) {
   const RouteContext context{.config = config_,
                              .proxy = proxy_,
                              .hlc = hlc_,
                              .random = random_,
                              .clock = clock_,
                              .draining = draining_,
+                             .rate_limiter = rate_limiter_,
+                             .access_log = access_log_,
                              .server_stats = [this] { return server_->stats(); },
                              .page = LoadPage()};
   server_ = std::make_unique<http::Server>(ServerOptionsOf(config_), ProxyRoutes(context));
@@ -39,7 +47,18 @@ ClientApp::ClientApp(ClientConfig config)
 ClientApp::~ClientApp() = default;
 
 Result<void, std::string> ClientApp::Start() {
-  return server_->Start();
+  if (auto opened = access_log_.Open(config_.access_log); !opened) return opened;
+  auto started = server_->Start();
+  // After it: a start that fails says only why.
+  if (started) proxy_.StartProbing();
+  return started;
+}
+
+Result<std::string, std::string> ClientApp::Reload(const ClientConfig& config) {
+  if (auto opened = access_log_.Open(config.access_log); !opened) return Err(opened.error());
+  rate_limiter_.set_limits(RateLimitsOf(config));
+  proxy_.Reconfigure(config);
+  return NeedsRestart(config_, config);
 }
 
 std::string ClientApp::address() const {

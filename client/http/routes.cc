@@ -47,6 +47,44 @@ http::Response Counted(const RouteContext& context, RouteId route, Handle handle
   return response;
 }
 
+// Runs a handler, unless the client is over its rate.
+template <typename Handle>
+http::Response Limited(const RouteContext& context, http::Request& request, Handle handle) {
+  if (context.rate_limiter.Take(request.remote_address, context.clock.Steady())) {
+    return handle(context, request);
+  }
+  context.proxy.metrics().rate_limited.fetch_add(1, std::memory_order_relaxed);
+  Problem problem = MakeProblem(429, "", "there are too many requests from this address");
+  problem.retry_after_s = 1;
+  return http::ProblemResponse(problem);
+}
+
+// Every answer of /messages* has a session token. One that no node gave vouches for what the client
+// brought, and for nothing else.
+http::Response WithSession(const RouteContext& context, const http::Request& request,
+                           http::Response response) {
+  if (response.headers.Get("ChatChain-Session")) return response;
+  const TokenCodec& tokens = context.proxy.tokens();
+  const auto brought = SessionText(request);
+  const bool good = brought && *brought && tokens.DecodeSession(**brought);
+  response.headers.Set("ChatChain-Session", good ? **brought : tokens.EncodeSession({}));
+  return response;
+}
+
+// Runs a handler and writes a line about it, where that is wanted.
+http::Handler Logged(const Shared& context, http::Handler handler) {
+  return [context, handler = std::move(handler)](http::Request& request) {
+    if (!context->access_log.enabled()) return handler(request);
+    const int64_t begun_ms = context->clock.WallMs();
+    const SteadyTime begin = context->clock.Steady();
+    http::Response response = handler(request);
+    const auto took = context->clock.Steady() - begin;
+    context->access_log.Write(request, response, begun_ms,
+                              std::chrono::duration_cast<std::chrono::microseconds>(took).count());
+    return response;
+  };
+}
+
 constexpr std::string_view kJsonType = "application/json";
 constexpr std::string_view kLinesType = "application/x-ndjson";
 
@@ -119,14 +157,15 @@ http::Response Ready(const RouteContext& context) {
 }
 
 http::Response Network(const RouteContext& context) {
-  return http::JsonResponse(200, NetworkJson(context.proxy.Network(), context.config.read_strategy,
-                                             context.config.write_strategy));
+  return http::JsonResponse(200, NetworkJson(context.proxy.Network()));
 }
 
 std::vector<http::Route> MessageRoutes(const Shared& context) {
   const auto counted = [context](RouteId id, auto handle) {
     return [context, id, handle](http::Request& request) {
-      return Counted(*context, id, [&] { return handle(*context, request); });
+      return Counted(*context, id, [&] {
+        return WithSession(*context, request, Limited(*context, request, handle));
+      });
     };
   };
   const auto writing = [](auto handle) {
@@ -150,8 +189,9 @@ std::vector<http::Route> MessageRoutes(const Shared& context) {
        .handler =
            [context](http::Request& request) {
              const bool lines = http::AcceptsByName(request, kLinesType);
-             return Counted(*context, lines ? RouteId::kListLines : RouteId::kList,
-                            [&] { return List(*context, request); });
+             return Counted(*context, lines ? RouteId::kListLines : RouteId::kList, [&] {
+               return WithSession(*context, request, Limited(*context, request, List));
+             });
            }},
       {.method = "GET", .pattern = "/messages/{id}", .handler = counted(RouteId::kGet, Get)},
   };
@@ -199,6 +239,7 @@ std::vector<http::Route> ProxyRoutes(const RouteContext& context) {
   const auto shared = std::make_shared<const RouteContext>(context);
   std::vector<http::Route> routes = MessageRoutes(shared);
   for (http::Route& route : StatusRoutes(shared)) routes.push_back(std::move(route));
+  for (http::Route& route : routes) route.handler = Logged(shared, std::move(route.handler));
   return routes;
 }
 

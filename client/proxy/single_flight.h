@@ -20,8 +20,8 @@ template <typename Answer>
 class SingleFlight {
  public:
   // The answer of `work`, called here; or a copy of another caller's who is at work on the same
-  // `key` (`*shared`). Nothing when that one's answer was not `good`, or was not there by `deadline`:
-  // the caller then does without sharing. Runs `work` at most once.
+  // `key` (`*shared`). Nothing when that one's answer was not `good`, or was not there by
+  // `deadline`: the caller then does without sharing. Runs `work` at most once.
   template <typename Work, typename Good>
   std::optional<Answer> Do(const std::string& key, SteadyTime deadline, Work work, Good good,
                            bool* shared) EXCLUDES(mutex_) {

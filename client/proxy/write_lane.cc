@@ -17,8 +17,8 @@ constexpr size_t kBatchMaxBytes = limits::kBatchBodyMaxBytes - 1024;
 
 }  // namespace
 
-WriteLane::WriteLane(NodeLink& link, const WriteLaneOptions& options, const Clock& clock)
-    : link_(link), options_(options), clock_(clock) {
+WriteLane::WriteLane(int node, NodeLink& link, const WriteLaneOptions& options, const Clock& clock)
+    : node_(node), link_(link), options_(options), clock_(clock) {
   {
     MutexLock lock(mutex_);
     in_flight_.resize(kSenders);
@@ -185,7 +185,7 @@ void WriteLane::Distribute(const Batch& batch, const NodeAnswer& answer) {
     const ItemReport refusal{
         .status = answer.response.status, .body = answer.response.body, .verdict = answer.verdict};
     for (const auto& op : batch) {
-      op->ReportItems(link_.index(), node_id, token, std::vector<ItemReport>(op->count(), refusal));
+      op->ReportItems(node_, node_id, token, std::vector<ItemReport>(op->count(), refusal));
     }
     return;
   }
@@ -203,7 +203,7 @@ void WriteLane::Distribute(const Batch& batch, const NodeAnswer& answer) {
   size_t begin = 0;
   for (const auto& op : batch) {
     const auto first = items->begin() + static_cast<std::ptrdiff_t>(begin);
-    op->ReportItems(link_.index(), node_id, token,
+    op->ReportItems(node_, node_id, token,
                     {first, first + static_cast<std::ptrdiff_t>(op->count())});
     begin += op->count();
   }

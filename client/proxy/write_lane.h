@@ -28,7 +28,8 @@ struct WriteLaneOptions {
 
 class WriteLane {
  public:
-  WriteLane(NodeLink& link, const WriteLaneOptions& options, const Clock& clock);
+  // `node`: the index under which it reports.
+  WriteLane(int node, NodeLink& link, const WriteLaneOptions& options, const Clock& clock);
   ~WriteLane();  // ends what is in flight
   WriteLane(const WriteLane&) = delete;
   WriteLane& operator=(const WriteLane&) = delete;
@@ -56,6 +57,7 @@ class WriteLane {
 
   static constexpr size_t kSenders = 2;
 
+  const int node_;
   NodeLink& link_;
   const WriteLaneOptions options_;
   const Clock& clock_;

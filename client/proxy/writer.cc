@@ -54,7 +54,10 @@ Writer::Writer(std::vector<NodeLink*> nodes, Strategy strategy, const WriteLaneO
       budgets_(budgets),
       metrics_(metrics),
       clock_(clock) {
-  for (NodeLink* node : nodes_) lanes_.push_back(std::make_unique<WriteLane>(*node, lanes, clock));
+  for (NodeLink* node : nodes_) {
+    lanes_.push_back(
+        std::make_unique<WriteLane>(static_cast<int>(lanes_.size()), *node, lanes, clock));
+  }
 }
 
 int64_t Writer::LeadMs(int lead) const {
