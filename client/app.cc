@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "client/app.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "client/http/routes.h"
@@ -30,7 +31,8 @@ RateLimiter::Limits RateLimitsOf(const ClientConfig& config) {
 ClientApp::ClientApp(ClientConfig config)
     : config_(std::move(config)),
       rate_limiter_(RateLimitsOf(config_)),
-      proxy_(config_, clock_, random_) {
+      proxy_(config_, clock_, random_),
+      follower_(proxy_, config_.nodes, config_.connect_timeout_ms, clock_) {
   const RouteContext context{.config = config_,
                              .proxy = proxy_,
                              .hlc = hlc_,
@@ -41,23 +43,38 @@ ClientApp::ClientApp(ClientConfig config)
                              .access_log = access_log_,
                              .server_stats = [this] { return server_->stats(); },
                              .page = LoadPage()};
-  server_ = std::make_unique<http::Server>(ServerOptionsOf(config_), ProxyRoutes(context));
+  std::vector<http::Route> routes = ProxyRoutes(context);
+  const auto send = std::find_if(routes.begin(), routes.end(), [](const http::Route& route) {
+    return route.method == "POST" && route.pattern == "/messages";
+  });
+  streams_ = std::make_unique<StreamRoutes>(context, follower_, send->handler);
+  for (http::Route& route : streams_->Routes()) routes.push_back(std::move(route));
+  server_ = std::make_unique<http::Server>(ServerOptionsOf(config_), std::move(routes));
 }
 
-ClientApp::~ClientApp() = default;
+ClientApp::~ClientApp() {
+  follower_.Stop();
+  // Its live connections know the follower.
+  server_.reset();
+}
 
 Result<void, std::string> ClientApp::Start() {
   if (auto opened = access_log_.Open(config_.access_log); !opened) return opened;
   auto started = server_->Start();
+  if (!started) return started;
   // After it: a start that fails says only why.
-  if (started) proxy_.StartProbing();
-  return started;
+  proxy_.StartProbing();
+  follower_.Start([server = server_.get()](std::function<void()> work) {
+    server->PostToLive(std::move(work));
+  });
+  return {};
 }
 
 Result<std::string, std::string> ClientApp::Reload(const ClientConfig& config) {
   if (auto opened = access_log_.Open(config.access_log); !opened) return Err(opened.error());
   rate_limiter_.set_limits(RateLimitsOf(config));
   proxy_.Reconfigure(config);
+  follower_.set_nodes(config.nodes, config.connect_timeout_ms);
   return NeedsRestart(config_, config);
 }
 
@@ -67,6 +84,7 @@ std::string ClientApp::address() const {
 
 bool ClientApp::Drain(int timeout_ms) {
   draining_ = true;
+  follower_.set_draining();
   return server_->Drain(timeout_ms);
 }
 

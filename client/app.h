@@ -9,6 +9,8 @@
 #include "client/config.h"
 #include "client/http/access_log.h"
 #include "client/http/rate_limit.h"
+#include "client/http/stream.h"
+#include "client/proxy/follow.h"
 #include "client/proxy/proxy.h"
 #include "common/http/server.h"
 #include "common/protocol/hlc.h"
@@ -45,6 +47,8 @@ class ClientApp {
   RateLimiter rate_limiter_;
   AccessLog access_log_;
   Proxy proxy_;
+  Follower follower_;
+  std::unique_ptr<StreamRoutes> streams_;
   std::unique_ptr<http::Server> server_;
 };
 

@@ -43,6 +43,9 @@ Result<std::unique_ptr<App>, std::string> App::Start(const NodeConfig& config) {
                                             app->hlc_, app->clock_, app->random_);
   app->service_ = std::make_unique<Service>(*app->storage_, *app->sync_, *app->copies_);
 
+  app->feed_ = std::make_unique<Feed>(*app->storage_, *app->sync_, config.cluster_name);
+  app->feed_driver_ = std::make_unique<FeedDriver>(*app->feed_, *app->storage_, app->clock_);
+
   NodeApi::Options api;
   api.cluster = config.cluster_name;
   api.node_id = config.node_id;
@@ -51,6 +54,16 @@ Result<std::unique_ptr<App>, std::string> App::Start(const NodeConfig& config) {
   api.configured_nodes = static_cast<int>(config.peers.size()) + 1;
   app->api_ = std::make_unique<NodeApi>(std::move(api), *app->service_, *app->storage_, *app->sync_,
                                         *app->copies_, app->clock_, app->random_);
+
+  std::vector<http::Route> routes = app->api_->Routes();
+  FeedRoutes::Options feed;
+  feed.origins = config.cors_origins;
+  feed.request_timeout_ms = config.request_timeout_ms;
+  feed.session_wait_ms = config.session_wait_ms;
+  app->feed_routes_ =
+      std::make_unique<FeedRoutes>(std::move(feed), *app->feed_, *app->feed_driver_, *app->storage_,
+                                   app->clock_, app->api_->SendHandler());
+  for (http::Route& route : app->feed_routes_->Routes()) routes.push_back(std::move(route));
 
   http::ServerOptions server;
   server.host = config.listen.host;
@@ -61,10 +74,13 @@ Result<std::unique_ptr<App>, std::string> App::Start(const NodeConfig& config) {
   server.request_timeout_ms = config.request_timeout_ms;
   server.cors_origins = config.cors_origins;
   server.fixed_headers = {{"ChatChain-Node", config.node_id}};
-  app->server_ = std::make_unique<http::Server>(std::move(server), app->api_->Routes());
+  app->server_ = std::make_unique<http::Server>(std::move(server), std::move(routes));
   app->api_->set_server(app->server_.get());
   if (auto started = app->server_->Start(); !started) return Err(std::move(started.error()));
   app->api_->set_address(app->server_->address());
+  app->feed_driver_->Start([server = app->server_.get()](std::function<void()> work) {
+    server->PostToLive(std::move(work));
+  });
   app->sync_->Start();
   return app;
 }
@@ -74,10 +90,14 @@ App::~App() {
   if (sync_) sync_->Stop();
   if (copies_) copies_->Interrupt();
   if (storage_) storage_->board().Interrupt();
+  if (feed_driver_) feed_driver_->Stop();
+  // Its live connections know the feed.
+  server_.reset();
 }
 
 bool App::Drain() {
   api_->set_draining();
+  feed_routes_->set_draining();
   // Long polls of peers would hold the drain for their whole wait.
   storage_->board().Interrupt();
   const bool clean = server_->Drain(kDrainTimeout_ms);

@@ -10,7 +10,10 @@
 #include "common/util/random.h"
 #include "common/util/result.h"
 #include "node/config.h"
+#include "node/feed_driver.h"
 #include "node/http/api.h"
+#include "node/http/feed_routes.h"
+#include "node/service/feed.h"
 #include "node/service/service.h"
 #include "node/store/sqlite_storage.h"
 #include "node/sync_driver.h"
@@ -38,7 +41,10 @@ class App {
   std::unique_ptr<CopyTracker> copies_;
   std::unique_ptr<SyncDriver> sync_;
   std::unique_ptr<Service> service_;
+  std::unique_ptr<Feed> feed_;
+  std::unique_ptr<FeedDriver> feed_driver_;
   std::unique_ptr<NodeApi> api_;
+  std::unique_ptr<FeedRoutes> feed_routes_;
   std::unique_ptr<http::Server> server_;
 };
 

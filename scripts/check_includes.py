@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Checks the direction of includes: common/util < common/protocol < common/http < node, client.
+"""Checks the direction of includes: common/util < common/protocol < common/http < common/feed < node, client.
 
 A lower folder never includes a higher one, node and client never include each other, and what
 decides (node/service, node/sync) knows neither what stores nor what serves. The linker cannot say
@@ -13,7 +13,7 @@ import re
 import sys
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*(["<])([^">]+)[">]')
-LAYERS = ["common/util", "common/protocol", "common/http"]
+LAYERS = ["common/util", "common/protocol", "common/http", "common/feed"]
 PROGRAMS = ["node", "client"]
 # Folders whose code is pure, and what it must not see.
 PURE = ["node/service", "node/sync"]

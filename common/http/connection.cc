@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: MIT
 #include "common/http/connection.h"
 
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 
+#include <boost/asio/bind_executor.hpp>
 #include <boost/asio/buffer.hpp>
+#include <boost/asio/post.hpp>
 #include <cerrno>
 #include <cstring>
 #include <exception>
 #include <utility>
 
+#include "common/http/websocket_session.h"
 #include "common/util/log.h"
 
 namespace chatchain::http {
@@ -25,6 +29,10 @@ constexpr size_t kSkippedBodyBytes = 64 * 1024;
 constexpr int kLingerMs = 1'000;
 constexpr int kLingerDrainingMs = 300;
 constexpr size_t kLingerBytes = 16 * 1024 * 1024;
+constexpr size_t kLiveInputBytes = 64 * 1024;  // that a reader of a live body may send meanwhile
+// What was sent to a live reader and is not acknowledged for so long will not be: with a heartbeat
+// every 15 s a dead peer is noticed within 45 s.
+constexpr unsigned kLiveUnacknowledgedMs = 25'000;
 constexpr std::string_view kContinueAnswer = "HTTP/1.1 100 Continue\r\n\r\n";
 
 // The answer's head needs to know that there is a source; the real one stays with the connection.
@@ -331,6 +339,32 @@ Connection::Step Connection::RunHandler() {
     response = ProblemResponse(MakeProblem(500, "", "the request could not be handled"));
   }
   if (core_.draining) close_after_answer_ = true;
+  if (response.websocket != nullptr && !has_pending()) {
+    websocket_ = MakeWebSocketSession(shared_from_this(), std::move(response.websocket));
+    boost::asio::post(*core_.live_strand, [self = shared_from_this()] { self->BeginLive(); });
+    return Step::kParked;
+  }
+  if (response.websocket != nullptr) {
+    response = ProblemResponse(MakeProblem(400, "", "nothing may follow an upgrade unanswered"));
+    close_after_answer_ = true;
+  }
+  if (response.live != nullptr) {
+    close_after_answer_ = true;  // what follows on this connection is not looked at
+    const RequestHead& head = framer_.head();
+    live_chunked_ = head.version_minor > 0;
+    const bool head_only = head.method == "HEAD";
+    auto live = std::move(response.live);
+    response.source = std::make_unique<NoSource>();
+    Answer(std::move(response));
+    if (!head_only) {
+      live_ = std::move(live);
+      boost::asio::post(*core_.live_strand, [self = shared_from_this()] { self->BeginLive(); });
+      return Step::kParked;
+    }
+    const After after = AfterAnswer();
+    FinishRequest();
+    return Flush(after);
+  }
   source_ = std::move(response.source);
   if (source_ != nullptr) {
     const RequestHead& head = framer_.head();
@@ -380,6 +414,103 @@ Connection::Step Connection::ContinueStream() {
   const After after = AfterAnswer();
   FinishRequest();
   return after == After::kContinue ? Proceed(after) : Flush(after);
+}
+
+// ---- live answers
+
+void Connection::BeginLive() {
+  LeaveSlot();
+  is_live_ = true;
+  core_.live.insert(this);
+  core_.live_count = core_.live.size();
+  phase_ = Phase::kLive;
+  ::setsockopt(fd_, IPPROTO_TCP, TCP_USER_TIMEOUT, &kLiveUnacknowledgedMs,
+               sizeof(kLiveUnacknowledgedMs));
+  if (websocket_ != nullptr) {
+    websocket_->Start(std::move(*request_));
+    FinishRequest();
+    return;
+  }
+  FinishRequest();
+  pending_ = std::string();
+  pending_at_ = 0;
+  ReadLive();
+  live_->Begin([weak = weak_from_this()] {
+    if (const auto self = weak.lock()) self->PumpLive();
+  });
+  PumpLive();
+}
+
+// What is read means nothing, but its end does.
+void Connection::ReadLive() {
+  socket_.async_read_some(
+      boost::asio::buffer(in_),
+      boost::asio::bind_executor(
+          *core_.live_strand,
+          [self = shared_from_this()](const boost::system::error_code& error, size_t bytes) {
+            self->discarded_ += bytes;
+            if (error || self->discarded_ > kLiveInputBytes) return self->Close(false);
+            self->ReadLive();
+          }));
+}
+
+void Connection::PumpLive() {
+  if (closed_ || live_ == nullptr || live_blocked_ || live_pumping_ || live_done_) return;
+  const std::shared_ptr<Connection> self = shared_from_this();
+  live_pumping_ = true;
+  std::string part;
+  while (true) {
+    if (!out_.empty()) {
+      if (!SendSome()) return Close(true);
+      if (!out_.empty()) break;
+    }
+    if (live_ended_) break;
+    part.clear();
+    const LiveBody::Step step = live_->Fill(&part, core_.draining);
+    live_ended_ = step == LiveBody::Step::kEnd;
+    if (!live_ended_ && part.empty()) break;
+    if (live_chunked_) {
+      AppendChunk(part, &out_);
+    } else {
+      out_ += part;
+    }
+    if (live_ended_ && live_chunked_) AppendLastChunk(&out_);
+  }
+  live_pumping_ = false;
+  if (!out_.empty()) return WaitToSend();
+  if (live_ended_) EndLive();
+}
+
+void Connection::WaitToSend() {
+  if (!Account()) {
+    core_.requests_shed.fetch_add(1, std::memory_order_relaxed);
+    return Close(true);
+  }
+  live_blocked_ = true;
+  Arm(Phase::kWriting, core_.options.write_timeout_ms);
+  socket_.async_wait(
+      boost::asio::ip::tcp::socket::wait_write,
+      boost::asio::bind_executor(
+          *core_.live_strand, [self = shared_from_this()](const boost::system::error_code& error) {
+            const bool in_time = self->Disarm();
+            if (self->closed_) return;
+            if (error || !in_time) return self->Close(true);
+            self->phase_ = Phase::kLive;
+            self->live_blocked_ = false;
+            self->PumpLive();
+          }));
+}
+
+// The reader closes when it has seen the end.
+void Connection::EndLive() {
+  live_done_ = true;
+  ::shutdown(fd_, SHUT_WR);
+  Arm(Phase::kLingering, core_.draining ? kLingerDrainingMs : kLingerMs);
+}
+
+void Connection::TickLive() {
+  if (websocket_ != nullptr) return websocket_->Tick();
+  PumpLive();
 }
 
 // ---- answering
@@ -522,6 +653,12 @@ void Connection::Close(bool reset) {
   LeaveSlot();
   core_.buffered_bytes.fetch_sub(accounted_, std::memory_order_relaxed);
   source_.reset();
+  if (live_ != nullptr) std::exchange(live_, nullptr)->End();
+  if (websocket_ != nullptr) std::exchange(websocket_, nullptr)->End();
+  if (is_live_) {
+    core_.live.erase(this);
+    core_.live_count = core_.live.size();
+  }
   core_.table.Remove(this);
   if (reset) {
     const linger abort = {1, 0};

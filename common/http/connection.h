@@ -9,25 +9,29 @@
 //
 // An idle connection has a small read buffer and no other memory of its own.
 //
-// A WebSocket or an event stream that is fed from elsewhere would be one more phase here: after its
-// head was sent, the connection stays parked on the loop, and a feed posts bytes to it to be
-// written.
+// A live answer (an event stream, a WebSocket) stays parked on the loop after its head was sent.
+// All live connections share one strand, on which their bodies are filled: what feeds them needs no
+// lock.
 #pragma once
 
 #include <array>
 #include <atomic>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/strand.hpp>
 #include <cstdint>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "common/http/answer.h"
 #include "common/http/framing.h"
+#include "common/http/live.h"
 #include "common/http/router.h"
 #include "common/http/server.h"
 #include "common/http/worker_pool.h"
@@ -37,6 +41,7 @@ namespace chatchain::http {
 
 class Connection;
 class ConnectionTable;
+class WebSocketSession;
 
 // What all connections of a server share. Outlives them.
 struct ServerCore {
@@ -45,7 +50,11 @@ struct ServerCore {
   boost::asio::io_context& io;
   ConnectionTable& table;
   WorkerPool& pool;
+  using Strand = boost::asio::strand<boost::asio::io_context::executor_type>;
+  std::optional<Strand> live_strand;  // must end before `io`
 
+  std::unordered_set<Connection*> live;  // of the strand alone
+  std::atomic<uint64_t> live_count{0};
   std::atomic<bool> draining{false};
   std::atomic<uint64_t> requests{0};
   std::atomic<uint64_t> requests_shed{0};
@@ -67,12 +76,16 @@ class Connection final : public WorkerPool::Task, public std::enable_shared_from
 
   void RunTask() override;  // on a worker
 
+  // On the live strand, about once a second and when draining begins.
+  void TickLive();
+
  private:
   friend class ConnectionTable;
+  friend class WebSocketSession;
 
   static constexpr int64_t kNever = std::numeric_limits<int64_t>::max();
   static constexpr int64_t kCut = -1;
-  enum class Phase : uint8_t { kIdle, kHead, kBody, kBusy, kWriting, kLingering };
+  enum class Phase : uint8_t { kIdle, kHead, kBody, kBusy, kWriting, kLingering, kLive };
   // What the owner does once everything in out_ is with the kernel.
   enum class After : uint8_t {
     kContinue,  // go on with pending_, or read
@@ -116,6 +129,13 @@ class Connection final : public WorkerPool::Task, public std::enable_shared_from
   Step ContinueStream();
   bool ReadSource(std::string* part, BodySource::Step* step);
 
+  // -- live answers, on the live strand
+  void BeginLive();
+  void PumpLive();
+  void WaitToSend();
+  void ReadLive();
+  void EndLive();
+
   // -- answering
   Response Shed(std::string detail);
   // Appends to out_.
@@ -151,6 +171,8 @@ class Connection final : public WorkerPool::Task, public std::enable_shared_from
   std::unique_ptr<Request> request_;  // from its head to its answer
   const Route* route_ = nullptr;
   std::unique_ptr<BodySource> source_;
+  std::shared_ptr<LiveBody> live_;
+  std::shared_ptr<WebSocketSession> websocket_;
   std::string pending_;  // read, and from pending_at_ on not yet looked at
   size_t pending_at_ = 0;
   size_t accounted_ = 0;  // of ServerCore::buffered_bytes
@@ -165,6 +187,12 @@ class Connection final : public WorkerPool::Task, public std::enable_shared_from
   bool continue_wanted_ = false;
   bool has_slot_ = false;
   bool closed_ = false;
+  bool live_chunked_ = false;
+  bool live_blocked_ = false;  // the peer takes no more for now
+  bool live_pumping_ = false;
+  bool live_ended_ = false;  // the body is complete
+  bool live_done_ = false;   // and with the kernel
+  bool is_live_ = false;
   std::array<char, 2048> in_;
 };
 

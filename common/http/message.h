@@ -60,12 +60,17 @@ class BodySource {
   virtual Step Read(std::string* out) = 0;
 };
 
+class LiveBody;      // common/http/live.h
+class WebSocketApp;  // common/http/websocket.h
+
 struct Response {
   int status = 200;
   Headers headers;
   std::string content_type;  // empty: no Content-Type (204, 304)
   std::string body;
   std::unique_ptr<BodySource> source;  // in place of `body`; sent chunked
+  std::shared_ptr<LiveBody> live;      // in place of `body`; fed from elsewhere, without a thread
+  std::shared_ptr<WebSocketApp> websocket;  // the connection speaks RFC 6455 from here on
 };
 
 Response JsonResponse(int status, std::string json);

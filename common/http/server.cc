@@ -38,7 +38,8 @@ constexpr int kBacklog = 4096;
 constexpr int kAcceptsInARow = 128;
 constexpr std::chrono::milliseconds kAcceptPause{50};  // when descriptors have run out
 constexpr size_t kReservedDescriptors = 128;           // for files, peers and the log
-constexpr size_t kExtraWorkers = 8;                    // for routes that are never shed
+constexpr int64_t kLiveTickNs = 1'000'000'000;
+constexpr size_t kExtraWorkers = 8;      // for routes that are never shed
 constexpr size_t kRefusalsAtOnce = 256;  // refused connections that still get to read their 503
 
 // The errno text in the case that log lines and messages use: "address already in use".
@@ -102,7 +103,10 @@ class Server::Impl {
   Impl(ServerOptions options, std::vector<Route> routes)
       : options_(std::move(options)), router_(std::move(routes), options_.cors_origins) {}
 
-  ~Impl() { Stop(); }
+  ~Impl() {
+    Stop();
+    if (core_ != nullptr) core_->live_strand.reset();
+  }
 
   Result<void, std::string> Start();
   bool Drain(int timeout_ms);
@@ -111,8 +115,10 @@ class Server::Impl {
   uint16_t port() const { return port_; }
   std::string address() const { return HostPort(options_.host, port_); }
   ServerStats stats() const;
+  void PostToLive(std::function<void()> work) { asio::post(*core_->live_strand, std::move(work)); }
 
  private:
+  void TickLive();
   Result<int, std::string> Listen();
   void StopListening();
   void Accept();
@@ -137,6 +143,7 @@ class Server::Impl {
   std::unique_ptr<asio::steady_timer> tick_;
   std::unique_ptr<asio::steady_timer> accept_pause_;
   std::vector<std::thread> io_threads_;
+  int64_t live_tick_ns_ = 0;
   int tick_ms_ = 100;
   bool ipv6_ = false;
   bool accept_trouble_ = false;  // logged once a time of trouble
@@ -195,7 +202,7 @@ Result<void, std::string> Server::Impl::Start() {
   pool_ = std::make_unique<WorkerPool>(std::min(options_.min_workers, options_.max_in_flight),
                                        options_.max_in_flight + kExtraWorkers,
                                        [this] { GrowPoolSoon(); });
-  core_.reset(new ServerCore{options_, router_, *io_, *table_, *pool_});
+  core_.reset(new ServerCore{options_, router_, *io_, *table_, *pool_, asio::make_strand(*io_)});
   strand_.emplace(asio::make_strand(*io_));
   listener_ = std::make_unique<asio::posix::stream_descriptor>(*strand_, *fd);
   tick_ = std::make_unique<asio::steady_timer>(*strand_);
@@ -279,8 +286,24 @@ void Server::Impl::Tick() {
   tick_->expires_after(std::chrono::milliseconds(tick_ms_));
   tick_->async_wait([this](const boost::system::error_code& error) {
     if (error) return;
-    table_->CutExpired(NowNs());
+    const int64_t now_ns = NowNs();
+    table_->CutExpired(now_ns);
+    if (now_ns >= live_tick_ns_) {
+      live_tick_ns_ = now_ns + kLiveTickNs;
+      TickLive();
+    }
     Tick();
+  });
+}
+
+// Heartbeats, and what else a live answer does by the clock; and its end when draining begins.
+void Server::Impl::TickLive() {
+  asio::post(*core_->live_strand, [core = core_.get()] {
+    // Whoever is closed meanwhile takes itself out of the set.
+    std::vector<std::shared_ptr<Connection>> all;
+    all.reserve(core->live.size());
+    for (Connection* connection : core->live) all.push_back(connection->shared_from_this());
+    for (const auto& connection : all) connection->TickLive();
   });
 }
 
@@ -312,6 +335,7 @@ bool Server::Impl::Drain(int timeout_ms) {
   core_->draining = true;
   StopListening();
   table_->CutIdle();
+  TickLive();
   if (table_->WaitEmpty(deadline)) return true;
   const size_t cut = table_->CutAll();
   if (cut > 0) spdlog::warn("{} connections were cut at the end of {} ms", cut, timeout_ms);
@@ -342,6 +366,7 @@ ServerStats Server::Impl::stats() const {
   stats.requests_shed = core_->requests_shed;
   stats.in_flight = core_->in_flight;
   stats.buffered_bytes = core_->buffered_bytes;
+  stats.live = core_->live_count;
   stats.workers = pool_ ? pool_->workers() : 0;
   return stats;
 }
@@ -362,6 +387,9 @@ std::string Server::address() const {
 }
 bool Server::Drain(int timeout_ms) {
   return impl_->Drain(timeout_ms);
+}
+void Server::PostToLive(std::function<void()> work) {
+  impl_->PostToLive(std::move(work));
 }
 ServerStats Server::stats() const {
   return impl_->stats();

@@ -66,6 +66,7 @@ struct ServerStats {
   uint64_t in_flight = 0;
   uint64_t workers = 0;
   uint64_t buffered_bytes = 0;
+  uint64_t live = 0;  // event streams and WebSockets
 };
 
 class Server {
@@ -89,6 +90,10 @@ class Server {
   bool Drain(int timeout_ms);
 
   ServerStats stats() const;
+
+  // Runs `work` on the event loop, where live bodies and WebSockets are called, after all that was
+  // posted before. REQUIRES: Start() has succeeded. Dropped once the server has ended.
+  void PostToLive(std::function<void()> work);
 
  private:
   class Impl;

@@ -25,6 +25,8 @@ inline constexpr size_t kJsonMaxDepth = 16;
 inline constexpr size_t kPageDefaultMessages = 100;
 inline constexpr size_t kPageMaxMessages = 1000;
 
+inline constexpr int64_t kFeedWaitMax_ms = 30'000;
+
 inline constexpr size_t kSyncBodyMaxBytes = 16 * 1024 * 1024;    // a request: its `have`
 inline constexpr size_t kSyncAnswerMaxBytes = 64 * 1024 * 1024;  // hard end for a client's buffer
 inline constexpr size_t kSyncPageMaxRecords = 10'000;

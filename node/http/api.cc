@@ -176,6 +176,12 @@ std::vector<http::Route> NodeApi::Routes() {
   };
 }
 
+http::Handler NodeApi::SendHandler() {
+  return WithSession([this](Request& request, const SessionRequest& session, SessionAnswer* reply) {
+    return PostMessage(request, session, reply);
+  });
+}
+
 http::Handler NodeApi::Plain(Answer answer) {
   return [this, answer = std::move(answer)](Request& request) {
     Try<Response> result = [&]() -> Try<Response> {

@@ -34,6 +34,8 @@ class NodeApi {
           CopyTracker& copies, const Clock& clock, Random& random);
 
   std::vector<http::Route> Routes();
+  // The handler of POST /messages, for who sends over another way.
+  http::Handler SendHandler();
 
   // Set once the server listens; before, /nodes shows none.
   void set_address(std::string address) { address_ = std::move(address); }

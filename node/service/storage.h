@@ -69,6 +69,28 @@ struct HistoryPage {
   bool more = false;
 };
 
+// Messages in the order in which they arrived here: of all that `after` covers no record of.
+struct FeedQuery {
+  const TokenVector* after = nullptr;
+  const Filter* filter = nullptr;
+  size_t max_items = 100;
+  size_t max_bytes = 1 << 20;  // of texts, roughly; one item is always given
+  // For who has followed every commit: what has a greater message_ref is new, anything else known.
+  std::optional<int64_t> new_above_ref;
+};
+
+struct FeedItem {
+  ShownMessage shown;
+  int64_t message_ref = 0;
+  TokenVector moved;  // what the items before, and what was left out, do not cover of this step
+};
+
+struct FeedPage {
+  std::vector<FeedItem> items;
+  TokenVector moved;  // passed behind the last item
+  bool more = false;
+};
+
 class Storage {
  public:
   virtual ~Storage() = default;
@@ -83,6 +105,9 @@ class Storage {
   // A page as of `state`, which State() gave. 503 when it cannot be read, or when a stored message
   // is damaged (its repair has begun then).
   virtual Try<HistoryPage> ReadHistory(const HistoryQuery& query, const LogState& state) = 0;
+  // As of `state`, which State() gave. Frozen epochs move no token: their messages are given where
+  // another record vouches for them. Errors as above.
+  virtual Try<FeedPage> ReadFeed(const FeedQuery& query, const LogState& state) = 0;
   virtual Try<std::optional<ShownMessage>> Find(const MessageId& id) = 0;
   // Every position in every log that holds the message, frozen epochs left out.
   virtual Try<std::vector<std::pair<EpochKey, Seq>>> PositionsOf(int64_t message_ref) = 0;

@@ -332,6 +332,7 @@ ReadPage ReadConnection::ReadHistory(const HistoryQuery& query, const LogState& 
         return result;
       }
       page.items.push_back(std::move(item));
+      result.moved = result.moved || moved;
       last = place;
     }
     next->Advance();
@@ -339,14 +340,15 @@ ReadPage ReadConnection::ReadHistory(const HistoryQuery& query, const LogState& 
   return result;
 }
 
-std::optional<ShownMessage> ReadConnection::Find(const MessageId& id,
-                                                 std::optional<Damage>* damage) {
+std::optional<ShownMessage> ReadConnection::Find(const MessageId& id, const LogState& state,
+                                                 std::optional<Damage>* damage, bool* moved) {
   static const std::string kSql =
       std::string("SELECT m.stamp, m.id, ") + kMessageColumns + " FROM messages m WHERE m.id=?";
   Statement& select = Cached(kSql);
   ScopedReset reset(select);
   select.BindBlob(1, id.view());
-  if (!select.Step()) return std::nullopt;
+  if (!select.Step() || select.Int(kRefColumn) > state.last_message_ref) return std::nullopt;
+  *moved = select.Int(kMovedColumn) != 0;
   ShownMessage shown{id, MessageFromRow(select, kMessageColumn), StampFromSql(select.Int(0))};
   if (IdOf(shown.message) != id) {
     *damage = Damage{select.Int(kRefColumn)};

@@ -40,6 +40,15 @@ struct Damage {
 struct ReadPage {
   HistoryPage page;
   std::optional<Damage> damage;
+  // A message of it has several stamps, of which one may belong to a commit that is not on disk
+  // yet.
+  bool moved = false;
+};
+
+struct ReadFeedPage {
+  FeedPage page;
+  std::optional<Damage> damage;
+  bool moved = false;  // as in ReadPage
 };
 
 // What the tail of the index by name holds for a query: a list for each of its walks.
@@ -57,7 +66,11 @@ class ReadConnection final : public LogReader {
   // REQUIRES: `state` was published before CopyNames() gave `names`, that before the snapshot
   // began.
   ReadPage ReadHistory(const HistoryQuery& query, const LogState& state, const NameCopies& names);
-  std::optional<ShownMessage> Find(const MessageId& id, std::optional<Damage>* damage);
+  // What `state` has, published before the snapshot began. `moved`: see ReadPage.
+  std::optional<ShownMessage> Find(const MessageId& id, const LogState& state,
+                                   std::optional<Damage>* damage, bool* moved);
+  // REQUIRES: `state` was published before the snapshot began.
+  ReadFeedPage ReadFeed(const FeedQuery& query, const LogState& state);  // feed_reader.cc
 
   // LogReader. REQUIRES: UseState() with the state whose epochs are meant.
   void UseState(LogStatePtr state);
@@ -71,6 +84,7 @@ class ReadConnection final : public LogReader {
 
   Statement& Cached(const std::string& sql);
   Coverage MakeCoverage(const TokenVector& token, const LogState& state);
+  std::optional<int64_t> FirstUncovered(const Coverage& covered, const LogState& state);
   std::optional<Stamp> CoveredStamp(int64_t message_ref, const Coverage& coverage);
 
   std::unique_ptr<Database> db_;

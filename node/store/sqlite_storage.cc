@@ -20,6 +20,13 @@ std::string DatabasePath(const std::string& directory) {
   return directory + "/chatchain.db";
 }
 
+// Longer than any disk takes that works.
+constexpr auto kDurableWait = std::chrono::seconds(2);
+
+Problem DiskHangs() {
+  return Unavailable("the disk of this node does not answer in time; ask another node");
+}
+
 Problem ReadFailed(const SqliteError& error) {
   spdlog::error("reading the database failed: {} (code {})", error.what(), error.extended_code());
   return Unavailable("this node cannot read its database; ask another node");
@@ -87,6 +94,11 @@ Result<std::vector<Appended>, WriteError> SqliteStorage::Append(
   return std::move(*results);
 }
 
+// What was read may depend on a commit that is not on disk yet: true once it is.
+bool SqliteStorage::AwaitDurable() const {
+  return writer_->AwaitDurable(clock_.Steady() + kDurableWait);
+}
+
 Problem SqliteStorage::Damaged(const Damage& damage) {
   // In the background: the reader that found it does not wait.
   writer_->Post([ref = damage.message_ref](Log& log) { log.RepairMessage(ref); });
@@ -97,9 +109,20 @@ Problem SqliteStorage::Damaged(const Damage& damage) {
 Try<HistoryPage> SqliteStorage::ReadHistory(const HistoryQuery& query, const LogState& state) {
   try {
     const NameCopies names = CopyNames(log_->name_tail(), *query.filter);
-    auto connection = readers_->Take();
-    ReadPage read = connection->ReadHistory(query, state, names);
+    ReadPage read = readers_->Take()->ReadHistory(query, state, names);
     if (read.damage) return Err(Damaged(*read.damage));
+    if (read.moved && !AwaitDurable()) return Err(DiskHangs());
+    return std::move(read.page);
+  } catch (const SqliteError& error) {
+    return Err(ReadFailed(error));
+  }
+}
+
+Try<FeedPage> SqliteStorage::ReadFeed(const FeedQuery& query, const LogState& state) {
+  try {
+    ReadFeedPage read = readers_->Take()->ReadFeed(query, state);
+    if (read.damage) return Err(Damaged(*read.damage));
+    if (read.moved && !AwaitDurable()) return Err(DiskHangs());
     return std::move(read.page);
   } catch (const SqliteError& error) {
     return Err(ReadFailed(error));
@@ -108,10 +131,12 @@ Try<HistoryPage> SqliteStorage::ReadHistory(const HistoryQuery& query, const Log
 
 Try<std::optional<ShownMessage>> SqliteStorage::Find(const MessageId& id) {
   try {
-    auto connection = readers_->Take();
+    const LogStatePtr state = State();
     std::optional<Damage> damage;
-    auto found = connection->Find(id, &damage);
+    bool moved = false;
+    auto found = readers_->Take()->Find(id, *state, &damage, &moved);
     if (damage) return Err(Damaged(*damage));
+    if (moved && !AwaitDurable()) return Err(DiskHangs());
     return found;
   } catch (const SqliteError& error) {
     return Err(ReadFailed(error));

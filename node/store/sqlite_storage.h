@@ -35,6 +35,7 @@ class SqliteStorage final : public Storage {
   Result<std::vector<Appended>, WriteError> Append(
       std::shared_ptr<const std::vector<AppendItem>> items, SteadyTime deadline) override;
   Try<HistoryPage> ReadHistory(const HistoryQuery& query, const LogState& state) override;
+  Try<FeedPage> ReadFeed(const FeedQuery& query, const LogState& state) override;
   Try<std::optional<ShownMessage>> Find(const MessageId& id) override;
   Try<std::vector<std::pair<EpochKey, Seq>>> PositionsOf(int64_t message_ref) override;
 
@@ -48,6 +49,7 @@ class SqliteStorage final : public Storage {
  private:
   SqliteStorage(Options options, const Clock& clock)
       : options_(std::move(options)), clock_(clock) {}
+  bool AwaitDurable() const;
   Problem Damaged(const Damage& damage);
 
   const Options options_;

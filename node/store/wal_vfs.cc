@@ -35,6 +35,7 @@ struct WalFile {
   sqlite3_file base;  // first: SQLite hands us its address
   std::string buffer;
   sqlite3_int64 buffer_at = 0;  // where it belongs in the file
+  bool defer_sync = false;
 
   sqlite3_file* real() { return reinterpret_cast<sqlite3_file*>(this + 1); }
 
@@ -90,7 +91,9 @@ int Truncate(sqlite3_file* file, sqlite3_int64 size) {
   return Through(file, [&](auto* real, auto& methods) { return methods.xTruncate(real, size); });
 }
 int Sync(sqlite3_file* file, int flags) {
-  return Through(file, [&](auto* real, auto& methods) { return methods.xSync(real, flags); });
+  return Through(file, [&](auto* real, auto& methods) {
+    return Of(file)->defer_sync ? SQLITE_OK : methods.xSync(real, flags);
+  });
 }
 int FileSize(sqlite3_file* file, sqlite3_int64* size) {
   return Through(file, [&](auto* real, auto& methods) { return methods.xFileSize(real, size); });
@@ -171,6 +174,23 @@ const char* WalVfs() {
     sqlite3_vfs_register(&shim->base, 0);
   }
   return shim->base.zName;
+}
+
+WalLog::WalLog(const Database& db) {
+  const int code = sqlite3_file_control(db.handle(), "main", SQLITE_FCNTL_JOURNAL_POINTER, &file_);
+  if (code != SQLITE_OK || file_ == nullptr || file_->pMethods != &kMethods) {
+    throw SqliteError(SQLITE_MISUSE, "the database has no write-ahead log of ours");
+  }
+}
+
+void WalLog::DeferSync(bool defer) {
+  Of(file_)->defer_sync = defer;
+}
+
+void WalLog::Sync() {
+  sqlite3_file* real = Of(file_)->real();
+  const int code = real->pMethods->xSync(real, SQLITE_SYNC_NORMAL);
+  if (code != SQLITE_OK) throw SqliteError(code, sqlite3_errstr(code));
 }
 
 }  // namespace chatchain

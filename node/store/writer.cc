@@ -75,8 +75,42 @@ struct Writer::Job {
   }
 };
 
+namespace {
+
+constexpr int64_t kPageBytes = 4096;
+
+// While it lives, commits are written to the log and not synced.
+class DeferredSync {
+ public:
+  explicit DeferredSync(WalLog& wal) : wal_(wal) { wal_.DeferSync(true); }
+  ~DeferredSync() { wal_.DeferSync(false); }
+  DeferredSync(const DeferredSync&) = delete;
+  DeferredSync& operator=(const DeferredSync&) = delete;
+
+ private:
+  WalLog& wal_;
+};
+
+void NameThread(const char* name) {
+  pthread_setname_np(pthread_self(), name);
+}
+
+SqliteError LastError(const Database& db) {
+  return {sqlite3_extended_errcode(db.handle()), sqlite3_errmsg(db.handle())};
+}
+
+// Of a checkpoint. Anything else passes: readers hold the log, the disk is full and the log may
+// still have room, no file can be opened right now. The commits will tell.
+bool IsDamage(int code) {
+  const int primary = code & 0xff;
+  return primary == SQLITE_IOERR || primary == SQLITE_CORRUPT || primary == SQLITE_NOTADB;
+}
+
+}  // namespace
+
 Writer::Writer(Database& db, Log& log, StateBoard& board, const Clock& clock, Options options)
     : db_(db),
+      wal_(db),
       log_(log),
       board_(board),
       clock_(clock),
@@ -92,7 +126,9 @@ Writer::Writer(Database& db, Log& log, StateBoard& board, const Clock& clock, Op
         return SQLITE_OK;
       },
       this);
-  thread_ = std::thread([this] { Run(); });
+  writer_ = std::thread([this] { Run(); });
+  syncer_ = std::thread([this] { RunSyncer(); });
+  checkpointer_ = std::thread([this] { RunCheckpointer(); });
 }
 
 Writer::~Writer() {
@@ -101,7 +137,15 @@ Writer::~Writer() {
     stopping_ = true;
   }
   work_arrived_.NotifyAll();
-  thread_.join();
+  writer_.join();
+  {
+    MutexLock lock(mutex_);
+    all_written_ = true;
+  }
+  sync_arrived_.NotifyAll();
+  checkpoint_arrived_.NotifyAll();
+  syncer_.join();
+  checkpointer_.join();
   if (write_state() == WriteState::kWritable) {
     try {
       log_.Flush();
@@ -109,10 +153,15 @@ Writer::~Writer() {
       HandleFailure(error);
     }
   }
+  if (write_state() == WriteState::kFailed) {
+    // Closing would copy the log into the database and delete it; the next start recovers it
+    // instead.
+    sqlite3_db_config(db_.handle(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
+  }
   sqlite3_wal_hook(db_.handle(), nullptr, nullptr);
 }
 
-Result<void, WriteError> Writer::Enqueue(std::shared_ptr<Job> job) {
+Result<void, WriteError> Writer::Enqueue(JobPtr job) {
   if (write_state() == WriteState::kFailed) {
     return Err(WriteError{WriteError::Kind::kFailed, write_error()});
   }
@@ -173,43 +222,168 @@ WriterStats Writer::stats() const {
   return stats;
 }
 
+bool Writer::AwaitDurable(SteadyTime deadline) const {
+  MutexLock lock(mutex_);
+  const uint64_t wanted = written_;
+  while (durable_ < wanted && write_state() != WriteState::kFailed) {
+    if (!finished_.WaitUntil(mutex_, deadline)) return durable_ >= wanted;
+  }
+  return true;
+}
+
 void Writer::Run() {
-  pthread_setname_np(pthread_self(), "writer");
-  std::deque<std::shared_ptr<Job>> batch;
-  while (Take(&batch)) {
-    if (batch.empty()) {
-      ProbeDisk();
-    } else {
-      Commit(&batch);
+  NameThread("writer");
+  while (true) {
+    switch (AwaitWork()) {
+      case Next::kWork: Commit(); break;
+      case Next::kProbe: ProbeDisk(); break;
+      case Next::kStop: return;
     }
-    batch.clear();
   }
 }
 
-// False when it is time to stop. An empty batch: a second has passed on a full disk.
-bool Writer::Take(std::deque<std::shared_ptr<Job>>* batch) {
+// kProbe: a second has passed on a full disk.
+Writer::Next Writer::AwaitWork() {
   MutexLock lock(mutex_);
   while (queue_.empty()) {
-    if (stopping_) return false;
+    if (stopping_) return Next::kStop;
     if (write_state() != WriteState::kDiskFull) {
       work_arrived_.Wait(mutex_);
     } else if (!work_arrived_.WaitUntil(mutex_, clock_.Steady() + std::chrono::seconds(1))) {
-      return true;
+      return Next::kProbe;
     }
   }
-  size_t weight = 0;
+  return Next::kWork;
+}
+
+// What the current transaction takes next; `weight`: of what it has. False when it shall be
+// committed. The first call gives something.
+bool Writer::Take(bool first, size_t* weight, std::vector<JobPtr>* jobs) {
+  MutexLock lock(mutex_);
+  if (!first) {
+    // As long as the commit before this one waits for the syncer, this one could not be synced
+    // either: whatever comes meanwhile shares it.
+    while (to_sync_ && queue_.empty()) work_arrived_.Wait(mutex_);
+    if (!to_sync_) return false;
+  }
+  const size_t before = jobs->size();
   while (!queue_.empty() &&
-         (batch->empty() || weight + queue_.front()->weight <= options_.max_batch_weight)) {
-    weight += queue_.front()->weight;
-    batch->push_back(std::move(queue_.front()));
+         (jobs->empty() || *weight + queue_.front()->weight <= options_.max_batch_weight)) {
+    *weight += queue_.front()->weight;
+    jobs->push_back(std::move(queue_.front()));
     queue_.pop_front();
   }
+  if (jobs->size() == before) return false;
   gate_ = std::make_shared<Gate>();
   return true;
 }
 
-void Writer::Answer(const std::vector<std::shared_ptr<Job>>& jobs,
-                    const Result<void, WriteError>& outcome) {
+void Writer::Commit() {
+  Written batch;
+  std::vector<JobPtr>& jobs = batch.jobs;
+  size_t weight = 0;
+  Take(/*first=*/true, &weight, &jobs);
+  Result<void, WriteError> outcome;
+  if (write_state() == WriteState::kFailed) {
+    outcome = Err(WriteError{WriteError::Kind::kFailed, write_error()});
+  } else {
+    try {
+      log_.Begin();
+      size_t done = 0;
+      do {
+        for (; done < jobs.size(); ++done) {
+          if (jobs[done]->Start()) jobs[done]->work(log_);
+        }
+      } while (Take(/*first=*/false, &weight, &jobs));
+      const DeferredSync deferred(wal_);
+      batch.changed = log_.Commit();
+    } catch (const SqliteError& error) {
+      outcome = Err(HandleFailure(error));
+    } catch (const std::bad_alloc&) {
+      outcome = Err(HandleFailure(SqliteError(SQLITE_NOMEM, "out of memory")));
+    }
+  }
+  if (!outcome) {
+    {
+      MutexLock lock(mutex_);
+      stats_.jobs += jobs.size();
+      ++stats_.failed_commits;
+    }
+    Answer(jobs, outcome);
+    return;
+  }
+  // What writes nothing proves nothing about the disk.
+  if (batch.changed && write_state() == WriteState::kDiskFull) {
+    spdlog::info("the disk has space again: writing resumes");
+    SetState(WriteState::kWritable);
+  }
+  batch.state = log_.Snapshot();
+  Checkpoint checkpoint = Checkpoint::kNone;
+  const int64_t wal_bytes = wal_pages_ * kPageBytes;
+  {
+    MutexLock lock(mutex_);
+    while (to_sync_) work_arrived_.Wait(mutex_);
+    to_sync_ = std::move(batch);
+    ++written_;
+    stats_.repaired_records = log_.repaired_records();
+    stats_.wal_bytes = wal_bytes;
+    if (checkpoint_ == Checkpoint::kNone && wal_bytes >= checkpoint_at_bytes_) {
+      checkpoint_ = Checkpoint::kWanted;
+      checkpoint_arrived_.NotifyOne();
+    }
+    checkpoint = checkpoint_;
+  }
+  sync_arrived_.NotifyOne();
+  // Where the disk copies more slowly than we write, the log must not grow without end.
+  if (checkpoint == Checkpoint::kCopied ||
+      (checkpoint != Checkpoint::kNone &&
+       wal_bytes >= checkpoint_at_bytes_ + 2 * options_.checkpoint_bytes)) {
+    RestartWal();
+  }
+}
+
+void Writer::RunSyncer() {
+  NameThread("syncer");
+  while (true) {
+    Written batch;
+    {
+      MutexLock lock(mutex_);
+      while (!to_sync_) {
+        if (all_written_) return;
+        sync_arrived_.Wait(mutex_);
+      }
+      batch = std::move(*to_sync_);
+      to_sync_.reset();
+    }
+    work_arrived_.NotifyOne();
+    Finish(std::move(batch));
+  }
+}
+
+void Writer::Finish(Written&& batch) {
+  Result<void, WriteError> outcome;
+  if (sync_failed_) {
+    outcome = Err(WriteError{WriteError::Kind::kFailed, write_error()});
+  } else if (batch.changed) {
+    try {
+      wal_.Sync();
+    } catch (const SqliteError& error) {
+      sync_failed_ = true;
+      outcome = Err(Fail(error));
+    }
+  }
+  if (outcome) board_.Publish(std::move(batch.state));
+  {
+    MutexLock lock(mutex_);
+    ++durable_;
+    stats_.jobs += batch.jobs.size();
+    ++(outcome ? stats_.commits : stats_.failed_commits);
+  }
+  finished_.NotifyAll();
+  Answer(batch.jobs, outcome);
+}
+
+void Writer::Answer(const std::vector<JobPtr>& jobs, const Result<void, WriteError>& outcome) {
   for (const auto& job : jobs) job->Finish(outcome);
   // The jobs of one gate stand together. Where a batch took only some of them, the others go on
   // waiting.
@@ -220,43 +394,24 @@ void Writer::Answer(const std::vector<std::shared_ptr<Job>>& jobs,
   }
 }
 
-void Writer::Commit(std::deque<std::shared_ptr<Job>>* batch) {
-  std::vector<std::shared_ptr<Job>> started;
-  Result<void, WriteError> outcome;
-  if (write_state() == WriteState::kFailed) {
-    outcome = Err(WriteError{WriteError::Kind::kFailed, write_error()});
-    started.assign(batch->begin(), batch->end());
-  } else {
-    try {
-      log_.Begin();
-      for (const auto& job : *batch) {
-        if (!job->Start()) continue;
-        started.push_back(job);
-        job->work(log_);
-      }
-      // What writes nothing proves nothing about the disk.
-      if (log_.Commit() && write_state() == WriteState::kDiskFull) {
-        spdlog::info("the disk has space again: writing resumes");
-        write_state_.store(WriteState::kWritable);
-      }
-    } catch (const SqliteError& error) {
-      outcome = Err(HandleFailure(error));
-      started.assign(batch->begin(), batch->end());
-    } catch (const std::bad_alloc&) {
-      outcome = Err(HandleFailure(SqliteError(SQLITE_NOMEM, "out of memory")));
-      started.assign(batch->begin(), batch->end());
-    }
+// A failure is for good.
+void Writer::SetState(WriteState state) {
+  WriteState old = write_state_.load();
+  while (old != WriteState::kFailed && !write_state_.compare_exchange_weak(old, state)) {
   }
-  if (outcome) board_.Publish(log_.Snapshot());
-  {
-    MutexLock lock(mutex_);
-    stats_.jobs += started.size();
-    ++(outcome ? stats_.commits : stats_.failed_commits);
-    stats_.repaired_records = log_.repaired_records();
-    stats_.wal_bytes = int64_t{wal_pages_} * 4096;
-  }
-  Answer(started, outcome);
-  if (outcome && int64_t{wal_pages_} * 4096 >= checkpoint_at_bytes_) Checkpoint();
+}
+
+WriteError Writer::Fail(const SqliteError& error) {
+  spdlog::critical(
+      "writing failed ({}, code {}): this process writes no more. Check the disk, then "
+      "restart the node",
+      error.what(), error.extended_code());
+  MutexLock lock(mutex_);
+  write_error_ = std::string("writing to the disk failed (") + error.what() +
+                 "): check the disk, then restart the node";
+  SetState(WriteState::kFailed);
+  finished_.NotifyAll();
+  return {WriteError::Kind::kFailed, write_error_};
 }
 
 WriteError Writer::HandleFailure(const SqliteError& error) {
@@ -264,37 +419,27 @@ WriteError Writer::HandleFailure(const SqliteError& error) {
   // disk.
   const bool passing = error.code() == SQLITE_BUSY || error.code() == SQLITE_NOMEM;
   const bool full = error.disk_full() || error.extended_code() == SQLITE_IOERR_SHMSIZE;
-  bool rolled_back = true;
   try {
     log_.Rollback();
   } catch (const SqliteError&) {
-    rolled_back = false;
+    return Fail(error);
   }
-  if (passing && rolled_back) {
+  if (passing) {
     spdlog::error("a write failed and may be repeated: {}", error.what());
     return {WriteError::Kind::kOverloaded, std::string("the database is busy: ") + error.what()};
   }
-  MutexLock lock(mutex_);
-  if (full && rolled_back) {
-    if (write_state() != WriteState::kDiskFull) {
-      spdlog::error(
-          "the disk is full ({}): nothing can be stored until there is space; reading goes on",
-          error.what());
-    }
-    write_error_ = "the disk is full: free some space, writing resumes by itself";
-    write_state_.store(WriteState::kDiskFull);
-    return {WriteError::Kind::kDiskFull, write_error_};
+  if (!full) return Fail(error);
+  if (write_state() != WriteState::kDiskFull) {
+    spdlog::error(
+        "the disk is full ({}): nothing can be stored until there is space; reading goes on",
+        error.what());
   }
-  spdlog::critical(
-      "writing failed ({}, code {}): this process writes no more. Check the disk, then "
-      "restart the node",
-      error.what(), error.extended_code());
-  write_error_ = std::string("writing to the disk failed (") + error.what() +
-                 "): check the disk, then restart the node";
-  write_state_.store(WriteState::kFailed);
-  // Closing would copy the WAL into the database and delete it; the next start recovers it instead.
-  sqlite3_db_config(db_.handle(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
-  return {WriteError::Kind::kFailed, write_error_};
+  MutexLock lock(mutex_);
+  if (write_state() != WriteState::kFailed) {
+    write_error_ = "the disk is full: free some space, writing resumes by itself";
+  }
+  SetState(WriteState::kDiskFull);
+  return {WriteError::Kind::kDiskFull, write_error_};
 }
 
 // A write of some size that changes nothing: the way to learn that there is space again.
@@ -306,7 +451,7 @@ void Writer::ProbeDisk() {
     db_.Execute("INSERT OR REPLACE INTO meta(name, value) VALUES ('probe', hex(randomblob(8)))");
     db_.Execute("COMMIT");
     spdlog::info("the disk has space again: writing resumes");
-    write_state_.store(WriteState::kWritable);
+    SetState(WriteState::kWritable);
   } catch (const SqliteError& error) {
     if (sqlite3_get_autocommit(db_.handle()) == 0) {
       try {
@@ -319,24 +464,60 @@ void Writer::ProbeDisk() {
   }
 }
 
-void Writer::Checkpoint() {
-  int pages = 0;
-  int done = 0;
-  // RESTART: the next commit writes the WAL from its beginning. It waits for readers, whose
-  // snapshots are short, for at most that long; else the WAL grows by a quarter before the next
-  // try.
+void Writer::RunCheckpointer() {
+  NameThread("checkpointer");
+  std::unique_ptr<Database> db;
+  while (true) {
+    {
+      MutexLock lock(mutex_);
+      while (checkpoint_ != Checkpoint::kWanted) {
+        if (all_written_) return;
+        checkpoint_arrived_.Wait(mutex_);
+      }
+      checkpoint_ = Checkpoint::kRunning;
+    }
+    try {
+      if (db == nullptr) {
+        db = std::make_unique<Database>(sqlite3_db_filename(db_.handle(), "main"),
+                                        SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX);
+      }
+      // The second time copies what was written during the first, so that little is left.
+      for (int pass = 0; pass < 2 && write_state() != WriteState::kFailed; ++pass) {
+        const int code = sqlite3_wal_checkpoint_v2(db->handle(), nullptr, SQLITE_CHECKPOINT_PASSIVE,
+                                                   nullptr, nullptr);
+        if (code != SQLITE_OK) throw LastError(*db);
+      }
+    } catch (const SqliteError& error) {
+      if (IsDamage(error.code())) Fail(error);
+    }
+    {
+      MutexLock lock(mutex_);
+      checkpoint_ = Checkpoint::kCopied;
+    }
+    finished_.NotifyAll();
+  }
+}
+
+// So that the next commit writes the log from its beginning.
+void Writer::RestartWal() {
+  {
+    MutexLock lock(mutex_);
+    while (checkpoint_ != Checkpoint::kCopied) finished_.Wait(mutex_);
+    checkpoint_ = Checkpoint::kNone;
+  }
+  if (write_state() == WriteState::kFailed) return;
+  // It waits for readers, whose snapshots are short, for at most that long; else the log grows by a
+  // quarter before the next try.
   sqlite3_busy_timeout(db_.handle(), 50);
   const int code =
-      sqlite3_wal_checkpoint_v2(db_.handle(), nullptr, SQLITE_CHECKPOINT_RESTART, &pages, &done);
+      sqlite3_wal_checkpoint_v2(db_.handle(), nullptr, SQLITE_CHECKPOINT_RESTART, nullptr, nullptr);
   sqlite3_busy_timeout(db_.handle(), 5000);
   if (code == SQLITE_OK) {
     checkpoint_at_bytes_ = options_.checkpoint_bytes;
     return;
   }
-  checkpoint_at_bytes_ = int64_t{wal_pages_} * 4096 + options_.checkpoint_bytes / 4;
-  // A full disk: the WAL may still have room, and the commits will tell.
-  if ((code & 0xff) == SQLITE_BUSY || (code & 0xff) == SQLITE_FULL) return;
-  HandleFailure(SqliteError(sqlite3_extended_errcode(db_.handle()), sqlite3_errmsg(db_.handle())));
+  checkpoint_at_bytes_ = wal_pages_ * kPageBytes + options_.checkpoint_bytes / 4;
+  if (IsDamage(code)) Fail(LastError(db_));
 }
 
 }  // namespace chatchain

@@ -1,6 +1,16 @@
 // SPDX-License-Identifier: MIT
-// The writer thread: takes all that is queued, runs it in one transaction with one fsync, publishes
-// the new state, then answers each. Callers block in Execute(); all methods are thread-safe.
+// Group commit in two steps, on two threads. The writer runs all that is queued in one transaction
+// and writes it to the log; the syncer waits until the log is on disk, publishes the new state,
+// then answers each caller. While the syncer waits for the disk, the writer is at the next
+// transaction, which takes what comes in until the syncer is free for it. So the disk decides how
+// many writes share a commit, and the CPU never waits for it.
+//
+// Nobody is shown a commit before it is on disk: readers go by the published state.
+//
+// A third thread copies the log into the database, so that the writer has little left to copy when
+// it begins the log anew.
+//
+// Callers block in Execute(); all methods are thread-safe.
 //
 // After a failed fsync it stops writing for good: what the kernel dropped cannot be written again.
 // A full disk is no such failure: the transaction is rolled back, and writing resumes when there is
@@ -12,6 +22,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -20,6 +31,7 @@
 #include "common/util/mutex.h"
 #include "common/util/result.h"
 #include "node/store/log.h"
+#include "node/store/wal_vfs.h"
 
 namespace chatchain {
 
@@ -71,6 +83,10 @@ class Writer {
   // Queues work that nobody waits for; dropped where the queue is full or writing has ended.
   void Post(Work work);
 
+  // Waits until all that was written to the log so far is on disk. False: not by `deadline`. True
+  // at once after a failure: nothing more will come.
+  bool AwaitDurable(SteadyTime deadline) const;
+
   WriteState write_state() const { return write_state_.load(); }
   std::string write_error() const;  // of a state that is not kWritable
   WriterStats stats() const;
@@ -78,19 +94,34 @@ class Writer {
  private:
   struct Gate;
   struct Job;
+  using JobPtr = std::shared_ptr<Job>;
+  // A transaction that is written to the log, and who waits for it.
+  struct Written {
+    std::vector<JobPtr> jobs;
+    LogStatePtr state;
+    bool changed = false;  // there is something to sync
+  };
+  enum class Next { kWork, kProbe, kStop };
 
   void Run();
-  Result<void, WriteError> Enqueue(std::shared_ptr<Job> job);
-  bool Take(std::deque<std::shared_ptr<Job>>* batch);
-  static void Answer(const std::vector<std::shared_ptr<Job>>& jobs,
-                     const Result<void, WriteError>& outcome);
-  void Commit(std::deque<std::shared_ptr<Job>>* batch);
-  // Rolls back and decides what it means for the writes to come.
+  void RunSyncer();
+  void RunCheckpointer();
+  Result<void, WriteError> Enqueue(JobPtr job);
+  Next AwaitWork();
+  bool Take(bool first, size_t* weight, std::vector<JobPtr>* jobs);
+  void Commit();
+  void Finish(Written&& batch);
+  static void Answer(const std::vector<JobPtr>& jobs, const Result<void, WriteError>& outcome);
+  // Rolls back and decides what it means for the writes to come. On the writer thread.
   WriteError HandleFailure(const SqliteError& error);
+  void SetState(WriteState state);
+  // No more writes, ever.
+  WriteError Fail(const SqliteError& error);
   void ProbeDisk();
-  void Checkpoint();
+  void RestartWal();
 
   Database& db_;
+  WalLog wal_;
   Log& log_;
   StateBoard& board_;
   const Clock& clock_;
@@ -98,16 +129,33 @@ class Writer {
 
   mutable Mutex mutex_;
   CondVar work_arrived_;
-  std::deque<std::shared_ptr<Job>> queue_ GUARDED_BY(mutex_);
+  CondVar sync_arrived_;
+  CondVar checkpoint_arrived_;
+  mutable CondVar finished_;
+  std::deque<JobPtr> queue_ GUARDED_BY(mutex_);
   std::shared_ptr<Gate> gate_ GUARDED_BY(mutex_);  // of what is queued from now on
+  std::optional<Written> to_sync_ GUARDED_BY(mutex_);
+  uint64_t written_ GUARDED_BY(mutex_) = 0;  // batches
+  uint64_t durable_ GUARDED_BY(mutex_) = 0;
   bool stopping_ GUARDED_BY(mutex_) = false;
+  bool all_written_ GUARDED_BY(mutex_) = false;  // the writer has ended
+  enum class Checkpoint {
+    kNone,
+    kWanted,
+    kRunning,
+    kCopied
+  } checkpoint_ GUARDED_BY(mutex_) = Checkpoint::kNone;
   std::string write_error_ GUARDED_BY(mutex_);
   WriterStats stats_ GUARDED_BY(mutex_);
 
+  bool sync_failed_ = false;  // of the syncer
   std::atomic<WriteState> write_state_{WriteState::kWritable};
   int wal_pages_ = 0;            // after the last commit; set by SQLite's hook
   int64_t checkpoint_at_bytes_;  // grows while readers hold the WAL
-  std::thread thread_;           // last: it uses all of the above
+  // Last: they use all of the above.
+  std::thread writer_;
+  std::thread syncer_;
+  std::thread checkpointer_;
 };
 
 }  // namespace chatchain

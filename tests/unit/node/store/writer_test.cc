@@ -45,7 +45,9 @@ struct WriterFixture {
   }
   Result<void, WriteError> Append(const std::string& key, std::string text = "hello") {
     return writer->Execute(
-        [message = MakeMessage(key, std::move(text))](Log& log) { log.Append({message, {}}); },
+        [message = MakeMessage(key, std::move(text))](Log& log) {
+          log.Append({message, {}});
+        },
         clock.Steady() + kLong);
   }
   // Waits for what another thread brings about.
@@ -123,12 +125,57 @@ TEST_CASE("The state is published before the answer", "[writer]") {
   }
 }
 
+TEST_CASE("Nothing is answered or shown before its log is on disk", "[writer][disk]") {
+  WriterFixture f;
+  REQUIRE(f.Append("before"));
+  std::promise<void> disk;
+  auto synced = disk.get_future().share();
+  std::atomic<int> syncs = 0;
+  f.disk.Set([&](FaultVfs::Op op, std::string_view name, int*) {
+    if (op == FaultVfs::Op::kSync && name.ends_with("-wal")) {
+      ++syncs;
+      synced.wait();
+    }
+    return SQLITE_OK;
+  });
+  auto first = std::async(std::launch::async, [&] { return f.Append("first"); });
+  REQUIRE(f.Eventually([&] { return syncs == 1; }));
+  // The retry of a write that is not on disk yet must not be told that it is.
+  auto retry = std::async(std::launch::async, [&] { return f.Append("first"); });
+  std::vector<std::future<Result<void, WriteError>>> more;
+  for (int i = 0; i < 8; ++i) {
+    more.push_back(std::async(std::launch::async, [&f, i] { return f.Append(std::to_string(i)); }));
+  }
+  REQUIRE(f.Eventually([&] { return f.writer->stats().queued == 0; }));
+  REQUIRE(first.wait_for(50ms) == std::future_status::timeout);
+  REQUIRE(retry.wait_for(0ms) == std::future_status::timeout);
+  REQUIRE(f.board.Current()->messages == 1);
+  REQUIRE_FALSE(f.writer->AwaitDurable(f.clock.Steady() + 10ms));
+  f.process->WithReader([&](ReadConnection& reader, const LogStatePtr&) {
+    std::optional<Damage> damage;
+    bool moved = false;
+    REQUIRE_FALSE(reader.Find(MakeMessage("first").id(), *f.board.Current(), &damage, &moved));
+  });
+
+  disk.set_value();
+  REQUIRE(first.get());
+  REQUIRE(retry.get());
+  for (auto& each : more) REQUIRE(each.get());
+  REQUIRE(f.writer->AwaitDurable(f.clock.Steady() + kLong));
+  REQUIRE(f.board.Current()->messages == 10);
+  // The retry and the eight came while the disk was busy: they needed at most three commits.
+  REQUIRE(f.writer->stats().commits <= 5);
+}
+
 TEST_CASE("A deadline that passes in the queue means: nothing was stored", "[writer]") {
   WriterFixture f;
   {
     Hold hold(f);
-    const auto given_up = f.writer->Execute([](Log& log) { log.Append({MakeMessage("late"), {}}); },
-                                            f.clock.Steady() + 20ms);
+    const auto given_up = f.writer->Execute(
+        [](Log& log) {
+          log.Append({MakeMessage("late"), {}});
+        },
+        f.clock.Steady() + 20ms);
     REQUIRE_FALSE(given_up);
     REQUIRE(given_up.error().kind == WriteError::Kind::kExpired);
   }
@@ -252,10 +299,12 @@ TEST_CASE("After a failed fsync nothing is written any more", "[writer][disk]") 
   REQUIRE(f.writer->write_state() == WriteState::kFailed);
   REQUIRE(f.writer->write_error().find("restart") != std::string::npos);
   // Reading goes on.
-  f.process->WithReader([](ReadConnection& reader, const LogStatePtr&) {
+  f.process->WithReader([&](ReadConnection& reader, const LogStatePtr&) {
+    const LogStatePtr state = f.board.Current();
     std::optional<Damage> damage;
-    REQUIRE(reader.Find(MakeMessage("before").id(), &damage));
-    REQUIRE_FALSE(reader.Find(MakeMessage("lost").id(), &damage));
+    bool moved = false;
+    REQUIRE(reader.Find(MakeMessage("before").id(), *state, &damage, &moved));
+    REQUIRE_FALSE(reader.Find(MakeMessage("lost").id(), *state, &damage, &moved));
   });
   f.Close();
   REQUIRE(calls == 0);  // closing copies nothing either
@@ -317,7 +366,8 @@ TEST_CASE("The WAL stays bounded while readers come and go", "[writer]") {
       while (!stop) {
         reader.BeginSnapshot();
         std::optional<Damage> damage;
-        reader.Find(MakeMessage("none").id(), &damage);
+        bool moved = false;
+        reader.Find(MakeMessage("none").id(), *f.board.Current(), &damage, &moved);
         std::this_thread::sleep_for(1ms);
         reader.EndSnapshot();
       }

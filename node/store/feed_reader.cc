@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: MIT
+// The feed's side of the reader: records in the order of their arrival.
+#include <algorithm>
+#include <limits>
+
+#include "common/protocol/filter.h"
+#include "node/store/log.h"
+#include "node/store/reader.h"
+#include "node/store/schema.h"
+
+namespace chatchain {
+
+namespace {
+
+// Records that one page passes at most, whether or not they are given: filters may leave out all.
+constexpr size_t kMaxPassed = 5000;
+
+struct EpochOfRef {
+  const EpochKey* key = nullptr;
+  const LogState::EpochState* state = nullptr;
+};
+
+}  // namespace
+
+// The arrival of the earliest record that is not covered; none where all are.
+std::optional<int64_t> ReadConnection::FirstUncovered(const Coverage& covered,
+                                                      const LogState& state) {
+  Statement& select = Cached("SELECT arrival FROM records WHERE epoch=? AND seq=?");
+  std::optional<int64_t> first;
+  for (const auto& [key, head] : state.heads) {
+    const int64_t ref = state.epochs.at(key).ref;
+    const auto it = covered.up_to.find(ref);
+    const Seq up_to = it == covered.up_to.end() ? 0 : it->second;
+    if (up_to >= head.seq) continue;
+    ScopedReset reset(select);
+    select.Bind(1, ref).Bind(2, static_cast<int64_t>(up_to + 1));
+    if (!select.Step()) continue;
+    if (!first || select.Int(0) < *first) first = select.Int(0);
+  }
+  return first;
+}
+
+ReadFeedPage ReadConnection::ReadFeed(const FeedQuery& query, const LogState& state) {
+  ReadFeedPage result;
+  FeedPage& page = result.page;
+  Coverage covered = MakeCoverage(*query.after, state);
+  std::unordered_map<int64_t, EpochOfRef> epochs;
+  for (const auto& [key, epoch] : state.epochs) {
+    epochs[epoch.ref] = {&key, &epoch};
+    // On which branch of a fork the token stands beyond our end cannot be told.
+    const auto it = covered.up_to.find(epoch.ref);
+    if (epoch.frozen && it != covered.up_to.end() && it->second > epoch.head.seq) {
+      covered.up_to.erase(it);
+    }
+  }
+  const auto first = FirstUncovered(covered, state);
+  if (!first) return result;
+
+  // Bodies are read one by one: most of a page may be covered, or known by another record.
+  Statement& records = Cached(
+      "SELECT arrival, epoch, seq, message, chain FROM records WHERE arrival>=? ORDER BY arrival");
+  static const std::string kOthers = RecordsOfMessageSql("epoch, seq");
+  Statement& others = Cached(kOthers);
+  Statement& bodies = Cached(
+      "SELECT id, stamp, sender, recipient, room, text, timestamp, key, moved FROM messages WHERE "
+      "ref=?");
+  const auto known_by_another = [&](int64_t message_ref) {
+    if (query.new_above_ref) return message_ref <= *query.new_above_ref;
+    ScopedReset reset(others);
+    others.Bind(1, message_ref);
+    while (others.Step()) {
+      if (covered.Covers(others.Int(0), static_cast<Seq>(others.Int(1)))) return true;
+    }
+    return false;
+  };
+
+  ScopedReset reset(records);
+  records.Bind(1, *first);
+  size_t passed = 0;
+  size_t bytes = 0;
+  while (records.Step()) {
+    const auto epoch = epochs.find(records.Int(1));
+    const Seq seq = static_cast<Seq>(records.Int(2));
+    // Committed after `state`, and so is all that follows.
+    if (epoch == epochs.end() || seq > epoch->second.state->head.seq) break;
+    if (epoch->second.state->frozen || covered.Covers(epoch->first, seq)) continue;
+    if (passed == kMaxPassed || page.items.size() == query.max_items || bytes >= query.max_bytes) {
+      page.more = true;
+      break;
+    }
+    std::optional<ShownMessage> shown;
+    const int64_t message_ref = records.IsNull(3) ? 0 : records.Int(3);
+    if (message_ref != 0 && !known_by_another(message_ref)) {
+      ScopedReset reset_body(bodies);
+      bodies.Bind(1, message_ref);
+      shown.emplace();
+      const bool found = bodies.Step() && MessageId::FromBytes(bodies.Blob(0), &shown->id);
+      if (found) {
+        shown->stamp = StampFromSql(bodies.Int(1));
+        shown->message = MessageFromRow(bodies, 2);
+        result.moved = result.moved || bodies.Int(8) != 0;
+      }
+      if (!found || IdOf(shown->message) != shown->id) {
+        if (!page.items.empty()) {
+          page.more = true;  // what was read so far first
+        } else {
+          result.damage = Damage{message_ref};
+        }
+        return result;
+      }
+      if (!Matches(*query.filter, shown->message, shown->stamp)) shown.reset();
+    }
+    Hash chain;
+    Hash::FromBytes(records.Blob(4), &chain);
+    covered.up_to[epoch->first] = seq;
+    page.moved[*epoch->second.key] = {seq, chain.Prefix64()};
+    ++passed;
+    if (shown) {
+      bytes += shown->message.text.size();
+      page.items.push_back({std::move(*shown), message_ref, std::move(page.moved)});
+      page.moved.clear();
+    }
+  }
+  return result;
+}
+
+}  // namespace chatchain
