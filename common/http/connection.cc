@@ -12,6 +12,7 @@
 #include <exception>
 #include <utility>
 
+#include "common/http/later.h"
 #include "common/http/websocket_session.h"
 #include "common/util/log.h"
 
@@ -311,9 +312,16 @@ void Connection::LeaveSlot() {
 
 void Connection::RunTask() {
   const std::shared_ptr<Connection> self = shared_from_this();
-  Step step = source_ != nullptr ? Step::kStream : Step::kHandle;
+  Step step = later_ != nullptr    ? Step::kFinish
+              : source_ != nullptr ? Step::kStream
+                                   : Step::kHandle;
   while (step != Step::kParked) {
-    step = step == Step::kStream ? ContinueStream() : RunHandler();
+    switch (step) {
+      case Step::kHandle: step = RunHandler(); break;
+      case Step::kFinish: step = FinishLater(); break;
+      case Step::kStream: step = ContinueStream(); break;
+      case Step::kParked: break;
+    }
   }
 }
 
@@ -327,17 +335,37 @@ Connection::Step Connection::RunHandler() {
   request_->remote_address = remote_address_;
   request_->deadline = std::chrono::steady_clock::now() +
                        std::chrono::milliseconds(core_.options.request_timeout_ms);
-  Response response;
+  Response response = Guarded([this] { return route_->handler(*request_); });
+  if (response.later == nullptr) return Respond(std::move(response));
+  // Answers that came before this one on the connection do not wait for it.
+  if (!out_.empty() && !SendSome()) return Close(false), Step::kParked;
+  // From Begin() on, another worker may be at FinishLater().
+  const std::shared_ptr<LaterAnswer> later = later_ = std::move(response.later);
+  later->Begin([self = shared_from_this()] { self->core_.pool.Post(self, /*urgent=*/false); });
+  return Step::kParked;
+}
+
+Connection::Step Connection::FinishLater() {
+  const std::shared_ptr<LaterAnswer> later = std::move(later_);
+  later_ = nullptr;
+  return Respond(Guarded([&] { return later->Finish(); }));
+}
+
+// What `make` gives, or an answer that says that it failed.
+template <typename Make>
+Response Connection::Guarded(Make make) {
   try {
-    response = route_->handler(*request_);
+    return make();
   } catch (const std::exception& error) {
     spdlog::error("handler of {} {} failed: {}", route_->method, route_->pattern,
                   LogSafe(error.what()));
-    response = ProblemResponse(MakeProblem(500, "", "the request could not be handled"));
   } catch (...) {
     spdlog::error("handler of {} {} failed", route_->method, route_->pattern);
-    response = ProblemResponse(MakeProblem(500, "", "the request could not be handled"));
   }
+  return ProblemResponse(MakeProblem(500, "", "the request could not be handled"));
+}
+
+Connection::Step Connection::Respond(Response response) {
   if (core_.draining) close_after_answer_ = true;
   if (response.websocket != nullptr && !has_pending()) {
     websocket_ = MakeWebSocketSession(shared_from_this(), std::move(response.websocket));

@@ -98,6 +98,7 @@ class Connection final : public WorkerPool::Task, public std::enable_shared_from
   enum class Step : uint8_t {
     kParked,  // the connection belongs to somebody else now: do not touch it
     kHandle,  // a whole request waits for its handler
+    kFinish,  // what later_ waited for has happened
     kStream,  // source_ wants to be read
   };
   enum class Verdict : uint8_t { kGoOn, kFinal, kGone };
@@ -126,6 +127,10 @@ class Connection final : public WorkerPool::Task, public std::enable_shared_from
   bool TakeSlot(bool never_shed);
   void LeaveSlot();
   Step RunHandler();
+  Step FinishLater();
+  template <typename Make>
+  Response Guarded(Make make);
+  Step Respond(Response response);
   Step ContinueStream();
   bool ReadSource(std::string* part, BodySource::Step* step);
 
@@ -171,6 +176,7 @@ class Connection final : public WorkerPool::Task, public std::enable_shared_from
   std::unique_ptr<Request> request_;  // from its head to its answer
   const Route* route_ = nullptr;
   std::unique_ptr<BodySource> source_;
+  std::shared_ptr<LaterAnswer> later_;
   std::shared_ptr<LiveBody> live_;
   std::shared_ptr<WebSocketSession> websocket_;
   std::string pending_;  // read, and from pending_at_ on not yet looked at

@@ -60,6 +60,7 @@ class BodySource {
   virtual Step Read(std::string* out) = 0;
 };
 
+class LaterAnswer;   // common/http/later.h
 class LiveBody;      // common/http/live.h
 class WebSocketApp;  // common/http/websocket.h
 
@@ -69,6 +70,7 @@ struct Response {
   std::string content_type;  // empty: no Content-Type (204, 304)
   std::string body;
   std::unique_ptr<BodySource> source;  // in place of `body`; sent chunked
+  std::shared_ptr<LaterAnswer> later;  // in place of all this; the rest is ignored
   std::shared_ptr<LiveBody> live;      // in place of `body`; fed from elsewhere, without a thread
   std::shared_ptr<WebSocketApp> websocket;  // the connection speaks RFC 6455 from here on
 };

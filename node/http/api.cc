@@ -5,6 +5,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "common/http/later.h"
 #include "common/http/negotiation.h"
 #include "common/protocol/json.h"
 #include "common/protocol/limits.h"
@@ -103,6 +104,15 @@ int StatusOf(Sent::Kind kind) {
   return 500;
 }
 
+Response SentResponse(const Sent& sent) {
+  std::string body;
+  AppendMessageObject(&body, sent.shown, sent.copies);
+  Response response = http::JsonResponse(StatusOf(sent.kind), std::move(body));
+  response.headers.Set("Location", "/messages/" + sent.shown.id.Text());
+  if (sent.kind == Sent::Kind::kReplayed) response.headers.Set("Idempotent-Replayed", "true");
+  return response;
+}
+
 std::string_view PeerStateName(PeerStatus::State state) {
   switch (state) {
     case PeerStatus::State::kUp: return "up";
@@ -193,6 +203,40 @@ http::Handler NodeApi::Plain(Answer answer) {
   };
 }
 
+// The answer to a message that is being stored: most wait for the disk at once, so none holds a
+// thread.
+class NodeApi::SendAnswer final : public http::LaterAnswer {
+ public:
+  SendAnswer(NodeApi& api, AppendItem item, SessionRequest session, SteadyTime deadline)
+      : api_(api), item_(std::move(item)), session_(std::move(session)), deadline_(deadline) {}
+
+  void Begin(std::function<void()> resume) override {
+    api_.service_.SendLater(std::move(item_), deadline_,
+                            [this, resume = std::move(resume)](Try<Sent> sent) {
+                              sent_ = std::move(sent);
+                              resume();
+                            });
+  }
+  Response Finish() override {
+    Response response = *sent_ ? SentResponse(**sent_) : http::ProblemResponse(sent_->error());
+    api_.AddSession(api_.service_.CurrentSession(session_), &response);
+    return response;
+  }
+
+ private:
+  NodeApi& api_;
+  AppendItem item_;
+  const SessionRequest session_;
+  const SteadyTime deadline_;
+  std::optional<Try<Sent>> sent_;
+};
+
+void NodeApi::AddSession(const SessionAnswer& session, Response* response) {
+  response->headers.Set("ChatChain-Session", EncodeSession(session.token));
+  if (session.stale) response->headers.Set("ChatChain-Stale", "1");
+  if (session.lost) response->headers.Set("ChatChain-Lost", "1");
+}
+
 http::Handler NodeApi::WithSession(SessionHandler handler) {
   return [this, handler = std::move(handler)](Request& request) {
     SessionAnswer reply;
@@ -208,9 +252,7 @@ http::Handler NodeApi::WithSession(SessionHandler handler) {
       return handler(request, *session, &reply);
     }();
     Response response = result ? std::move(*result) : http::ProblemResponse(result.error());
-    if (decoded) response.headers.Set("ChatChain-Session", EncodeSession(reply.token));
-    if (reply.stale) response.headers.Set("ChatChain-Stale", "1");
-    if (reply.lost) response.headers.Set("ChatChain-Lost", "1");
+    if (decoded && response.later == nullptr) AddSession(reply, &response);
     return response;
   };
 }
@@ -288,17 +330,20 @@ Try<Response> NodeApi::PostMessage(Request& request, const SessionRequest& sessi
   auto valid = Validate(std::move(*message));
   if (!valid) return Err(InvalidMessage(std::move(valid.error())));
 
+  AppendItem item{std::move(*valid), stamp, !*key};
+  if (*copies_needed == 0) {
+    Response response;
+    response.later =
+        std::make_shared<SendAnswer>(*this, std::move(item), session, request.deadline);
+    return response;
+  }
   std::vector<AppendItem> items;
-  items.push_back({std::move(*valid), stamp, !*key});
-  auto sent = std::move(service_.Send(std::move(items), *copies_needed, request.deadline).front());
+  items.push_back(std::move(item));
+  const auto sent =
+      std::move(service_.Send(std::move(items), *copies_needed, request.deadline).front());
   *reply = service_.CurrentSession(session);
-  if (!sent) return Err(std::move(sent.error()));
-  std::string body;
-  AppendMessageObject(&body, sent->shown, sent->copies);
-  Response response = http::JsonResponse(StatusOf(sent->kind), std::move(body));
-  response.headers.Set("Location", "/messages/" + sent->shown.id.Text());
-  if (sent->kind == Sent::Kind::kReplayed) response.headers.Set("Idempotent-Replayed", "true");
-  return response;
+  if (!sent) return Err(sent.error());
+  return SentResponse(*sent);
 }
 
 Try<Response> NodeApi::PostBatch(Request& request, const SessionRequest& session,

@@ -64,6 +64,8 @@ class NodeApi {
   Try<http::Response> GetReady(http::Request& request);
   Try<http::Response> GetMetrics(http::Request& request);
 
+  class SendAnswer;
+  void AddSession(const SessionAnswer& session, http::Response* response);
   Try<SessionRequest> DecodeSession(const http::Request& request) const;
   std::string EncodeSession(const TokenVector& vector);
   Try<int> CopiesNeeded(const http::Request& request) const;

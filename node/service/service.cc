@@ -25,6 +25,19 @@ TokenVector Within(const TokenVector& vector, const LogState& state) {
   return within;
 }
 
+Try<Sent> ToSent(const ValidMessage& message, const Appended& outcome) {
+  if (outcome.kind == Appended::Kind::kKeyReused) {
+    Problem problem = MakeProblem(422, "key-reused",
+                                  "Idempotency-Key: this sender has used it for another message");
+    problem.errors.push_back({"key", "was used by this sender for another message"});
+    return Err(std::move(problem));
+  }
+  Sent sent;
+  sent.kind = outcome.kind == Appended::Kind::kKnown ? Sent::Kind::kReplayed : Sent::Kind::kCreated;
+  sent.shown = {message.id(), message.message(), outcome.stamp};
+  return sent;
+}
+
 }  // namespace
 
 Problem WriteProblem(const WriteError& error) {
@@ -52,26 +65,28 @@ std::vector<Try<Sent>> Service::Send(std::vector<AppendItem> items, int copies_n
     return results;
   }
   for (size_t i = 0; i < shared->size(); ++i) {
-    const ValidMessage& message = (*shared)[i].message;
-    const Appended& outcome = (*appended)[i];
-    if (outcome.kind == Appended::Kind::kKeyReused) {
-      Problem problem = MakeProblem(422, "key-reused",
-                                    "Idempotency-Key: this sender has used it for another message");
-      problem.errors.push_back({"key", "was used by this sender for another message"});
-      results.push_back(Err(std::move(problem)));
-      continue;
-    }
-    Sent sent;
-    sent.kind =
-        outcome.kind == Appended::Kind::kKnown ? Sent::Kind::kReplayed : Sent::Kind::kCreated;
-    sent.shown = {message.id(), message.message(), outcome.stamp};
-    if (copies_needed > 0) {
-      sent.copies = WaitForCopies(outcome.message_ref, copies_needed, deadline - kAnswerMargin);
-      if (sent.copies < copies_needed) sent.kind = Sent::Kind::kNotEnoughCopies;
+    Try<Sent> sent = ToSent((*shared)[i].message, (*appended)[i]);
+    if (sent && copies_needed > 0) {
+      sent->copies =
+          WaitForCopies((*appended)[i].message_ref, copies_needed, deadline - kAnswerMargin);
+      if (sent->copies < copies_needed) sent->kind = Sent::Kind::kNotEnoughCopies;
     }
     results.push_back(std::move(sent));
   }
   return results;
+}
+
+void Service::SendLater(AppendItem item, SteadyTime deadline, std::function<void(Try<Sent>)> done) {
+  ValidMessage message = item.message;
+  storage_.AppendLater(std::move(item), deadline,
+                       [message = std::move(message),
+                        done = std::move(done)](Result<Appended, WriteError> appended) {
+                         if (appended) {
+                           done(ToSent(message, *appended));
+                         } else {
+                           done(Err(WriteProblem(appended.error())));
+                         }
+                       });
 }
 
 int Service::WaitForCopies(int64_t message_ref, int needed, SteadyTime deadline) {

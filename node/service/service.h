@@ -4,6 +4,7 @@
 // deadline comes.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -64,6 +65,10 @@ class Service {
   // in order.
   std::vector<Try<Sent>> Send(std::vector<AppendItem> items, int copies_needed,
                               SteadyTime deadline);
+
+  // The same for one message of which no copies are asked for, without a thread that waits: `done`
+  // is called exactly once, on any thread, and must not block.
+  void SendLater(AppendItem item, SteadyTime deadline, std::function<void(Try<Sent>)> done);
 
   // A page of a walk. `cursor`: absent for the first page.
   Try<HistoryAnswer> History(const ListQuery& query, const std::optional<Cursor>& cursor,

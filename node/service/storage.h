@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -36,7 +37,8 @@ enum class WriteState { kWritable, kDiskFull, kFailed };
 struct AppendItem {
   ValidMessage message;
   std::optional<Stamp> stamp;  // given by the first receiver
-  // The key was made for this request, at random: no stored message has it, so nothing is looked up.
+  // The key was made for this request, at random: no stored message has it, so nothing is looked
+  // up.
   bool new_key = false;
 };
 
@@ -101,6 +103,11 @@ class Storage {
   // All in one durable commit, answered in order. Blocks until then, or until `deadline`.
   virtual Result<std::vector<Appended>, WriteError> Append(
       std::shared_ptr<const std::vector<AppendItem>> items, SteadyTime deadline) = 0;
+
+  // The same for one message, without a thread that waits: `done` is called exactly once, on any
+  // thread, and must not block.
+  virtual void AppendLater(AppendItem item, SteadyTime deadline,
+                           std::function<void(Result<Appended, WriteError>)> done) = 0;
 
   // A page as of `state`, which State() gave. 503 when it cannot be read, or when a stored message
   // is damaged (its repair has begun then).

@@ -94,6 +94,23 @@ Result<std::vector<Appended>, WriteError> SqliteStorage::Append(
   return std::move(*results);
 }
 
+void SqliteStorage::AppendLater(AppendItem item, SteadyTime deadline,
+                                std::function<void(Result<Appended, WriteError>)> done) {
+  struct Call {
+    AppendItem item;
+    Appended result;
+  };
+  const auto call = std::make_shared<Call>(Call{std::move(item), {}});
+  writer_->Submit([call](Log& log) { call->result = log.Append(call->item); }, deadline,
+                  [call, done = std::move(done)](Result<void, WriteError> committed) {
+                    if (committed) {
+                      done(call->result);
+                    } else {
+                      done(Err(std::move(committed.error())));
+                    }
+                  });
+}
+
 // What was read may depend on a commit that is not on disk yet: true once it is.
 bool SqliteStorage::AwaitDurable() const {
   return writer_->AwaitDurable(clock_.Steady() + kDurableWait);

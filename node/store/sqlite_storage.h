@@ -34,6 +34,8 @@ class SqliteStorage final : public Storage {
   WriteState write_state() const override { return writer_->write_state(); }
   Result<std::vector<Appended>, WriteError> Append(
       std::shared_ptr<const std::vector<AppendItem>> items, SteadyTime deadline) override;
+  void AppendLater(AppendItem item, SteadyTime deadline,
+                   std::function<void(Result<Appended, WriteError>)> done) override;
   Try<HistoryPage> ReadHistory(const HistoryQuery& query, const LogState& state) override;
   Try<FeedPage> ReadFeed(const FeedQuery& query, const LogState& state) override;
   Try<std::optional<ShownMessage>> Find(const MessageId& id) override;

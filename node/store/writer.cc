@@ -3,8 +3,9 @@
 
 #include <pthread.h>
 
+#include <algorithm>
+#include <iterator>
 #include <utility>
-#include <vector>
 
 #include "common/util/log.h"
 
@@ -56,6 +57,8 @@ struct Writer::Job {
   Work work;
   size_t weight = 1;
   std::shared_ptr<Gate> gate;  // set when it is queued
+  SteadyTime deadline{};       // of one that was submitted
+  Done done;                   // likewise
 
   enum class Phase { kQueued, kRunning, kDone, kGivenUp };
   Phase phase GUARDED_BY(gate->mutex) = Phase::kQueued;
@@ -69,9 +72,34 @@ struct Writer::Job {
     return true;
   }
   void Finish(const Result<void, WriteError>& outcome) {
-    MutexLock lock(gate->mutex);
-    phase = Phase::kDone;
-    result = outcome;
+    Done call;
+    {
+      MutexLock lock(gate->mutex);
+      const bool given_up = phase == Phase::kGivenUp;
+      phase = Phase::kDone;
+      work = nullptr;
+      if (given_up) return;
+      call = std::move(done);
+      if (!call) result = outcome;
+    }
+    if (call) call(outcome);
+  }
+  // The deadline has passed. What is to be said; nothing where it is done.
+  std::optional<WriteError> GiveUp() REQUIRES(gate->mutex) {
+    switch (phase) {
+      case Phase::kQueued:
+        phase = Phase::kGivenUp;
+        return WriteError{WriteError::Kind::kExpired, "the deadline passed before the write began"};
+      case Phase::kRunning:
+        phase = Phase::kGivenUp;
+        return WriteError{
+            WriteError::Kind::kUnknown,
+            "the disk did not answer in time: the write may be stored or not; a retry "
+            "with the same Idempotency-Key is safe"};
+      case Phase::kDone:
+      case Phase::kGivenUp: break;
+    }
+    return std::nullopt;
   }
 };
 
@@ -129,6 +157,7 @@ Writer::Writer(Database& db, Log& log, StateBoard& board, const Clock& clock, Op
   writer_ = std::thread([this] { Run(); });
   syncer_ = std::thread([this] { RunSyncer(); });
   checkpointer_ = std::thread([this] { RunCheckpointer(); });
+  watchdog_ = std::thread([this] { RunWatchdog(); });
 }
 
 Writer::~Writer() {
@@ -144,8 +173,10 @@ Writer::~Writer() {
   }
   sync_arrived_.NotifyAll();
   checkpoint_arrived_.NotifyAll();
+  watch_arrived_.NotifyAll();
   syncer_.join();
   checkpointer_.join();
+  watchdog_.join();
   if (write_state() == WriteState::kWritable) {
     try {
       log_.Flush();
@@ -166,6 +197,7 @@ Result<void, WriteError> Writer::Enqueue(JobPtr job) {
     return Err(WriteError{WriteError::Kind::kFailed, write_error()});
   }
   bool wake = false;
+  bool watch = false;
   {
     MutexLock lock(mutex_);
     if (stopping_) return Err(WriteError{WriteError::Kind::kStopping, "the node is stopping"});
@@ -174,9 +206,14 @@ Result<void, WriteError> Writer::Enqueue(JobPtr job) {
     }
     wake = queue_.empty();
     job->gate = gate_;
+    if (job->done) {
+      watch = watched_.empty();
+      watched_.push_back(job);
+    }
     queue_.push_back(std::move(job));
   }
   if (wake) work_arrived_.NotifyOne();
+  if (watch) watch_arrived_.NotifyOne();
   return {};
 }
 
@@ -196,18 +233,17 @@ Result<void, WriteError> Writer::Execute(Work work, SteadyTime deadline, size_t 
   MutexLock lock(job->gate->mutex);
   while (job->phase != Job::Phase::kDone) {
     if (job->gate->changed.WaitUntil(job->gate->mutex, deadline)) continue;
-    if (job->phase == Job::Phase::kDone) break;
-    if (job->phase == Job::Phase::kQueued) {
-      job->phase = Job::Phase::kGivenUp;
-      return Err(
-          WriteError{WriteError::Kind::kExpired, "the deadline passed before the write began"});
-    }
-    return Err(
-        WriteError{WriteError::Kind::kUnknown,
-                   "the disk did not answer in time: the write may be stored or not; a retry "
-                   "with the same Idempotency-Key is safe"});
+    if (auto error = job->GiveUp()) return Err(std::move(*error));
   }
   return std::move(job->result);
+}
+
+void Writer::Submit(Work work, SteadyTime deadline, Done done) {
+  auto job = std::make_shared<Job>();
+  job->work = std::move(work);
+  job->deadline = deadline;
+  job->done = std::move(done);
+  if (auto queued = Enqueue(job); !queued) job->done(std::move(queued));
 }
 
 std::string Writer::write_error() const {
@@ -480,6 +516,7 @@ void Writer::RunCheckpointer() {
       if (db == nullptr) {
         db = std::make_unique<Database>(sqlite3_db_filename(db_.handle(), "main"),
                                         SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX);
+        db->Execute("SELECT 1 FROM meta");  // until it has read, it knows of no log
       }
       // The second time copies what was written during the first, so that little is left.
       for (int pass = 0; pass < 2 && write_state() != WriteState::kFailed; ++pass) {
@@ -495,6 +532,39 @@ void Writer::RunCheckpointer() {
       checkpoint_ = Checkpoint::kCopied;
     }
     finished_.NotifyAll();
+  }
+}
+
+// Answers submitted writes whose deadline passes, also while the disk hangs.
+void Writer::RunWatchdog() {
+  NameThread("watchdog");
+  std::vector<JobPtr> late;
+  while (true) {
+    {
+      MutexLock lock(mutex_);
+      while (watched_.empty() && !all_written_) watch_arrived_.Wait(mutex_);
+      if (all_written_ && durable_ == written_) return;
+      const SteadyTime now = clock_.Steady();
+      watch_arrived_.WaitUntil(mutex_, now + kWatchInterval);
+      const auto is_done = [](const JobPtr& job) {
+        MutexLock gate(job->gate->mutex);
+        return job->phase == Job::Phase::kDone || job->phase == Job::Phase::kGivenUp;
+      };
+      while (!watched_.empty() && is_done(watched_.front())) watched_.pop_front();
+      std::copy_if(watched_.begin(), watched_.end(), std::back_inserter(late),
+                   [&](const JobPtr& job) { return job->deadline <= now; });
+    }
+    for (const JobPtr& job : late) {
+      std::optional<WriteError> error;
+      Done call;
+      {
+        MutexLock gate(job->gate->mutex);
+        error = job->GiveUp();
+        if (error) call = std::move(job->done);
+      }
+      if (error) call(Err(std::move(*error)));
+    }
+    late.clear();
   }
 }
 

@@ -80,6 +80,11 @@ class Writer {
   // it may still run. `weight`: how many records it may write.
   Result<void, WriteError> Execute(Work work, SteadyTime deadline, size_t weight = 1);
 
+  // The same without a thread that waits: `done` is called exactly once, on any thread, and must
+  // not block. Late by up to kWatchInterval where the deadline passes.
+  using Done = std::function<void(Result<void, WriteError>)>;
+  void Submit(Work work, SteadyTime deadline, Done done);
+
   // Queues work that nobody waits for; dropped where the queue is full or writing has ended.
   void Post(Work work);
 
@@ -90,6 +95,8 @@ class Writer {
   WriteState write_state() const { return write_state_.load(); }
   std::string write_error() const;  // of a state that is not kWritable
   WriterStats stats() const;
+
+  static constexpr std::chrono::milliseconds kWatchInterval{50};
 
  private:
   struct Gate;
@@ -106,6 +113,7 @@ class Writer {
   void Run();
   void RunSyncer();
   void RunCheckpointer();
+  void RunWatchdog();
   Result<void, WriteError> Enqueue(JobPtr job);
   Next AwaitWork();
   bool Take(bool first, size_t* weight, std::vector<JobPtr>* jobs);
@@ -132,8 +140,11 @@ class Writer {
   CondVar sync_arrived_;
   CondVar checkpoint_arrived_;
   mutable CondVar finished_;
+  CondVar watch_arrived_;
   std::deque<JobPtr> queue_ GUARDED_BY(mutex_);
   std::shared_ptr<Gate> gate_ GUARDED_BY(mutex_);  // of what is queued from now on
+  std::deque<JobPtr> watched_
+      GUARDED_BY(mutex_);  // submitted; those that are done go from the front
   std::optional<Written> to_sync_ GUARDED_BY(mutex_);
   uint64_t written_ GUARDED_BY(mutex_) = 0;  // batches
   uint64_t durable_ GUARDED_BY(mutex_) = 0;
@@ -156,6 +167,7 @@ class Writer {
   std::thread writer_;
   std::thread syncer_;
   std::thread checkpointer_;
+  std::thread watchdog_;
 };
 
 }  // namespace chatchain

@@ -379,6 +379,22 @@ TEST_CASE("The WAL stays bounded while readers come and go", "[writer]") {
   REQUIRE(std::filesystem::file_size(f.dir.File("db-wal")) < (2 << 20));
 }
 
+TEST_CASE("The log is copied beside the writing", "[writer]") {
+  WriterFixture f({.checkpoint_bytes = 64 << 10});
+  std::atomic<int> beside = 0;
+  f.disk.Set([&](FaultVfs::Op op, std::string_view name, int*) {
+    char thread[16] = {};
+    pthread_getname_np(pthread_self(), thread, sizeof(thread));
+    if (op == FaultVfs::Op::kWrite && !name.ends_with("-wal") &&
+        thread == std::string("checkpointer")) {
+      ++beside;
+    }
+    return SQLITE_OK;
+  });
+  for (int i = 0; i < 60; ++i) REQUIRE(f.Append(std::to_string(i), std::string(4000, 'x')));
+  REQUIRE(f.Eventually([&] { return beside > 0; }));
+}
+
 TEST_CASE("A wait on the board ends with the state, the deadline or the interruption", "[writer]") {
   WriterFixture f;
   const auto has = [](int64_t n) {
