@@ -14,6 +14,16 @@ namespace {
 constexpr double kHedgeBurst = 10;
 constexpr double kRetryBurst = 100;
 
+// The same for reads that must have the same answer.
+std::string KeyOf(const ReadRequest& request) {
+  std::string key = request.target;
+  for (const auto& [name, value] : request.headers.all()) {
+    key.append("\n").append(name).append(":").append(value);
+  }
+  key.push_back(request.expect == Expect::kPage ? 'p' : 'o');
+  return key;
+}
+
 }  // namespace
 
 Proxy::Nodes::Nodes(const ClientConfig& config)
@@ -94,19 +104,19 @@ void Proxy::Reconfigure(const ClientConfig& config) {
   // What was replaced ends after the lock, here or with the last request that uses it.
 }
 
+std::unique_ptr<Proxy::ReadTicket> Proxy::JoinRead(const ReadRequest& request) {
+  return reads_.Join(KeyOf(request), request.deadline);
+}
+
 ReadResult Proxy::Read(ReadRequest request) {
-  std::string key = request.target;
-  for (const auto& [name, value] : request.headers.all()) {
-    key.append("\n").append(name).append(":").append(value);
-  }
-  key.push_back(request.expect == Expect::kPage ? 'p' : 'o');
+  const std::string key = KeyOf(request);
   const SteadyTime deadline = request.deadline;
   bool shared = false;
   auto result = reads_.Do(
       key, deadline, [&] { return current()->reader->Read(std::move(request)); },
       [](const ReadResult& read) { return read.answered; }, &shared);
   if (!result) return current()->reader->Read(std::move(request));
-  if (shared) metrics_.shared_reads.fetch_add(1, std::memory_order_relaxed);
+  if (shared) CountSharedRead();
   return std::move(*result);
 }
 

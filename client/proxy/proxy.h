@@ -56,6 +56,11 @@ class Proxy {
 
   // Callers that ask for the same at the same time share one request to a node.
   ReadResult Read(ReadRequest request);
+  using ReadTicket = SingleFlight<ReadResult>::Ticket;
+  // A place among those who wait for an identical read that is under way; null when there is none.
+  // Who answers by it says so.
+  std::unique_ptr<ReadTicket> JoinRead(const ReadRequest& request);
+  void CountSharedRead() { metrics_.shared_reads.fetch_add(1, std::memory_order_relaxed); }
   // `name`: what makes the request the same as another; callers that bring the same one at the same
   // time share one result, and those that did not begin it hear so (`*repeated`). Empty: never.
   WriteResult Write(WriteRequest request, const std::string& name = "", bool* repeated = nullptr);

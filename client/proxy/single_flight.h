@@ -5,11 +5,13 @@
 // Thread-safe. As many flights as there are callers at once, which the server bounds.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 #include <unordered_map>
 #include <utility>
+#include <vector>
 
 #include "common/util/clock.h"
 #include "common/util/mutex.h"
@@ -18,6 +20,16 @@ namespace chatchain {
 
 template <typename Answer>
 class SingleFlight {
+  // All of it is guarded by mutex_.
+  struct Flight {
+    bool landed = false;
+    size_t followers = 0;
+    std::shared_ptr<const Answer> answer;
+    SteadyTime deadline{};  // of the one who works
+    CondVar landed_cv;
+    std::vector<std::function<void()>> callbacks;
+  };
+
  public:
   // The answer of `work`, called here; or a copy of another caller's who is at work on the same
   // `key` (`*shared`). Nothing when that one's answer was not `good`, or was not there by
@@ -32,6 +44,7 @@ class SingleFlight {
       auto& slot = flights_[key];
       if (slot == nullptr) {
         slot = flight = std::make_shared<Flight>();
+        flight->deadline = deadline;
       } else {
         flight = slot;
         *shared = true;
@@ -50,6 +63,48 @@ class SingleFlight {
     return answer;
   }
 
+  // A place among those who wait for another caller's answer, without a thread.
+  class Ticket {
+   public:
+    Ticket(SingleFlight& all, std::shared_ptr<Flight> flight)
+        : all_(all), flight_(std::move(flight)) {}
+    ~Ticket() {
+      MutexLock lock(all_.mutex_);
+      --flight_->followers;
+    }
+    Ticket(const Ticket&) = delete;
+    Ticket& operator=(const Ticket&) = delete;
+
+    // Calls `landed` once, when the answer is there or will not come; perhaps within this call.
+    void OnLanding(std::function<void()> landed) {
+      {
+        MutexLock lock(all_.mutex_);
+        if (!flight_->landed) {
+          flight_->callbacks.push_back(std::move(landed));
+          return;
+        }
+      }
+      landed();
+    }
+    // After that: the answer, or null when it was not good.
+    std::shared_ptr<const Answer> Take() const {
+      MutexLock lock(all_.mutex_);
+      return flight_->answer;
+    }
+
+   private:
+    SingleFlight& all_;
+    const std::shared_ptr<Flight> flight_;
+  };
+  // Null when nobody is at work on `key`, or may be for longer than `deadline`.
+  std::unique_ptr<Ticket> Join(const std::string& key, SteadyTime deadline) EXCLUDES(mutex_) {
+    MutexLock lock(mutex_);
+    const auto found = flights_.find(key);
+    if (found == flights_.end() || found->second->deadline > deadline) return nullptr;
+    ++found->second->followers;
+    return std::make_unique<Ticket>(*this, found->second);
+  }
+
   // Callers that wait for another one's answer, for tests.
   size_t followers() const EXCLUDES(mutex_) {
     MutexLock lock(mutex_);
@@ -59,14 +114,6 @@ class SingleFlight {
   }
 
  private:
-  // All of it is guarded by mutex_.
-  struct Flight {
-    bool landed = false;
-    size_t followers = 0;
-    std::shared_ptr<const Answer> answer;
-    CondVar landed_cv;
-  };
-
   // Ends the flight, however its work ends.
   class Landing {
    public:
@@ -74,9 +121,14 @@ class SingleFlight {
         : all_(all), key_(key), flight_(flight) {}
     ~Landing() {
       if (!closed_) Close();
-      MutexLock lock(all_.mutex_);
-      flight_.landed = true;
-      flight_.landed_cv.NotifyAll();
+      std::vector<std::function<void()>> callbacks;
+      {
+        MutexLock lock(all_.mutex_);
+        flight_.landed = true;
+        flight_.landed_cv.NotifyAll();
+        callbacks.swap(flight_.callbacks);
+      }
+      for (const auto& landed : callbacks) landed();
     }
     Landing(const Landing&) = delete;
     Landing& operator=(const Landing&) = delete;

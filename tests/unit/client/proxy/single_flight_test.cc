@@ -62,6 +62,7 @@ class Held {
     released_.set_value();
     return leader_.get();
   }
+  SingleFlight<std::string>& flights() { return flights_; }
   std::future<Outcome>& leader() { return leader_; }
   void Let() { released_.set_value(); }
 
@@ -104,6 +105,36 @@ TEST_CASE("a follower waits no longer than it may", "[single_flight]") {
   Held held("answer");
   CHECK_FALSE(held.Join(20).get().answer);
   CHECK(held.Release().answer == "answer");
+}
+
+TEST_CASE("a ticket waits without a thread", "[single_flight]") {
+  Held held("answer");
+  CHECK(held.flights().Join("another key", In(90'000)) == nullptr);
+  // The one at work may take longer than this caller has.
+  CHECK(held.flights().Join("key", In(1'000)) == nullptr);
+  const auto ticket = held.flights().Join("key", In(90'000));
+  REQUIRE(ticket != nullptr);
+  std::promise<void> landed;
+  ticket->OnLanding([&] { landed.set_value(); });
+  CHECK(held.Release().answer == "answer");
+  landed.get_future().wait();
+  REQUIRE(ticket->Take() != nullptr);
+  CHECK(*ticket->Take() == "answer");
+  // Too late to wait: it is told at once.
+  bool called = false;
+  ticket->OnLanding([&] { called = true; });
+  CHECK(called);
+}
+
+TEST_CASE("a ticket for an answer that is no good gets none", "[single_flight]") {
+  Held held("bad");
+  const auto ticket = held.flights().Join("key", In(90'000));
+  REQUIRE(ticket != nullptr);
+  std::promise<void> landed;
+  ticket->OnLanding([&] { landed.set_value(); });
+  CHECK(held.Release().answer == "bad");
+  landed.get_future().wait();
+  CHECK(ticket->Take() == nullptr);
 }
 
 TEST_CASE("work that throws ends its flight", "[single_flight]") {
