@@ -251,9 +251,9 @@ void Log::WriteName(const NameTail::Row& row) {
 void Log::WriteNames() {
   for (const NameTail::Row& row : name_tail_.Plan(last_arrival_)) WriteName(row);
   // A start reads again what lies above the mark; to write it each time would cost a page a commit.
-  constexpr int64_t kMarkEvery = 10'000;  // messages
+  const int64_t mark_every = options_.name_tail.max_messages / 10;
   const int64_t mark = name_tail_.complete_up_to();
-  if (mark >= names_mark_ + kMarkEvery) WriteNamesMark(mark);
+  if (mark >= names_mark_ + mark_every) WriteNamesMark(mark);
 }
 
 void Log::WriteNamesMark(int64_t mark) {

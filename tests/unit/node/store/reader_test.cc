@@ -24,10 +24,13 @@ class World {
 
   void Step() {
     clock_.wall_ms += static_cast<int64_t>(random_.Below(3));
-    LogProcess* const accepts[] = {&a_, &b_, &c_};
-    switch (random_.Below(4)) {
-      case 0:
-      case 1: {
+    LogProcess* const accepts[] = {&a_, b_.get(), &c_};
+    switch (random_.Below(9)) {
+      case 0: Restart(); break;
+      case 1:
+      case 2:
+      case 3:
+      case 4: {
         LogProcess& node = *accepts[random_.Below(3)];
         const ValidMessage message =
             !sent_.empty() && random_.OneIn(2) ? sent_[random_.Below(sent_.size())] : Fresh();
@@ -40,14 +43,14 @@ class World {
         LogProcess& from = random_.OneIn(2) ? a_ : c_;
         if (!from.State()->live) break;
         const EpochKey epoch = *from.State()->live;
-        const LogStatePtr mine = b_.State();
+        const LogStatePtr mine = b_->State();
         const auto held = mine->heads.find(epoch);
         VerifiedRun run =
             RunOf(from, epoch,
                   held != mine->heads.end() ? held->second
                                             : Position{0, ChainSeed(LogProcess::kCluster, epoch)});
         if (run.records.size() > 3) run.records.resize(3);
-        b_.Do([&](Log& log) { log.Apply(run); });
+        b_->Do([&](Log& log) { log.Apply(run); });
       }
     }
   }
@@ -69,7 +72,7 @@ class World {
   // What a walk must give that covers `token`, by looking at every record.
   std::vector<Place> Expected(const Filter& filter, bool descending, const TokenVector& token) {
     std::map<MessageId, std::pair<Stamp, Message>> least;
-    b_.WithReader([&](ReadConnection& reader, const LogStatePtr& state) {
+    b_->WithReader([&](ReadConnection& reader, const LogStatePtr& state) {
       for (const auto& [key, mark] : token) {
         if (state->epochs.count(key) == 0) continue;
         reader.ReadRecords(key, 1, mark.seq, [&](StoredRecord&& stored) {
@@ -98,11 +101,13 @@ class World {
     query.descending = descending;
     query.limit = limit;
     while (true) {
-      const HistoryPage page = b_.WithReader([&](ReadConnection& reader, const LogStatePtr& state) {
-        ReadPage read = reader.ReadHistory(query, *state, CopyNames(b_.log->name_tail(), filter));
-        REQUIRE_FALSE(read.damage);
-        return std::move(read.page);
-      });
+      const HistoryPage page =
+          b_->WithReader([&](ReadConnection& reader, const LogStatePtr& state) {
+            ReadPage read =
+                reader.ReadHistory(query, *state, CopyNames(b_->log->name_tail(), filter));
+            REQUIRE_FALSE(read.damage);
+            return std::move(read.page);
+          });
       REQUIRE(page.items.size() <= limit);
       for (const HistoryItem& item : page.items) {
         REQUIRE(item.place.id == item.shown.id);
@@ -117,10 +122,28 @@ class World {
     }
   }
 
-  LogProcess& b() { return b_; }
+  LogProcess& b() { return *b_; }
   SeededRandom& random() { return random_; }
 
  private:
+  std::unique_ptr<LogProcess> Open() {
+    return std::make_unique<LogProcess>(dir_.File("b"), "b", clock_, random_);
+  }
+  // After a clean stop, or a crash, or in the middle of a transaction.
+  void Restart() {
+    if (random_.OneIn(3)) b_->log->Flush();
+    if (random_.OneIn(3)) {
+      b_->log->Begin();
+      b_->log->Append({Fresh(), {}});
+    } else if (random_.OneIn(2)) {
+      b_->log->Begin();
+      b_->log->Append({Fresh(), {}});
+      b_->log->Rollback();
+      return;
+    }
+    b_.reset();
+    b_ = Open();
+  }
   std::string Name() { return std::string(1, static_cast<char>('u' + random_.Below(4))); }
   ValidMessage Fresh() {
     Message message{.sender = Name(), .text = "t", .key = "k" + std::to_string(keys_++)};
@@ -146,7 +169,7 @@ class World {
   SeededRandom random_;
   ManualClock clock_;
   LogProcess a_{dir_.File("a"), "a", clock_, random_};
-  LogProcess b_{dir_.File("b"), "b", clock_, random_};
+  std::unique_ptr<LogProcess> b_ = Open();
   LogProcess c_{dir_.File("c"), "c", clock_, random_};
   std::vector<ValidMessage> sent_;
   int keys_ = 0;
