@@ -99,6 +99,7 @@ void Hedger::Consider(const std::shared_ptr<ReadRace>& race, bool asked_before) 
     return node.Quiet(since, now);
   });
   const bool moving_on = mute || quiet;
+  if (moving_on && race->Settle()) return;
   if (!race->CanHedge(moving_on)) return;
   if (!moving_on) {
     if (asked_before) return;

@@ -54,6 +54,19 @@ int ReadRace::TakeHedge(bool moving_on) {
   return TakeLocked();
 }
 
+bool ReadRace::Settle() {
+  std::vector<std::shared_ptr<http::Cancellation>> losers;
+  {
+    MutexLock lock(mutex_);
+    if (over_ || !result_.answered || taken_ < choice_.first_tier()) return false;
+    over_ = true;
+    for (const Try& loser : tries_) losers.push_back(loser.cancellation);
+    changed_.NotifyAll();
+  }
+  for (const auto& loser : losers) loser->Cancel();
+  return true;
+}
+
 void ReadRace::GiveBack(int node) {
   MutexLock lock(mutex_);
   --pending_;

@@ -50,6 +50,9 @@ class ReadRace {
   // and however often. Hedging happens once, and asks only one of the first tier.
   bool CanHedge(bool moving_on) const;
   int TakeHedge(bool moving_on);  // -1: it may not
+  // For the hedger, when every try that runs hangs: ends the race with an answer that is not final,
+  // if there is one and every node of the first tier was asked. A node that hangs knows no better.
+  bool Settle();
   // Takes back TakeNext() or TakeHedge(): nobody could run it. The node counts as not asked.
   void GiveBack(int node);
   struct RunningTry {

@@ -939,6 +939,25 @@ TEST_CASE("reads move on from as many mute nodes as there are", "[proxy]") {
   }
 }
 
+TEST_CASE("an answer that is not final does not wait for nodes that hang", "[proxy]") {
+  for (const Strategy strategy : kStrategies) {
+    INFO(StrategyName(strategy));
+    const auto hang = [](const ScriptedRequest&) { return Hang(); };
+    ScriptedNode one(hang);
+    ScriptedNode two(hang);
+    ScriptedNode sound([](const ScriptedRequest&) { return NodeSays(200, kEmptyPage); });
+    ClientConfig config = Config({one.address(), two.address(), sound.address()});
+    config.read_strategy = strategy;
+    config.request_timeout_ms = 9000;
+    Running proxy(config);
+    proxy.AwaitProbes();
+    http::ClientResponse answer;
+    CHECK(MillisOf([&] { answer = proxy.Get("/messages?sender=x"); }) < 1200);
+    CHECK(answer.status == 200);
+    CHECK(answer.body == kEmptyPage);
+  }
+}
+
 TEST_CASE("a slow read is hedged; without a budget it moves on once its node is quiet", "[proxy]") {
   for (const int percent : {10, 0}) {
     INFO(percent);
