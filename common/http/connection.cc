@@ -341,7 +341,18 @@ Connection::Step Connection::RunHandler() {
   if (!out_.empty() && !SendSome()) return Close(false), Step::kParked;
   // From Begin() on, another worker may be at FinishLater().
   const std::shared_ptr<LaterAnswer> later = later_ = std::move(response.later);
-  later->Begin([self = shared_from_this()] { self->core_.pool.Post(self, /*urgent=*/false); });
+  ServerCore& core = core_;
+  core.resumes.Add();
+  try {
+    later->Begin([&core, self = shared_from_this()]() mutable {
+      core.pool.Post(std::move(self), /*urgent=*/false);
+      core.resumes.Remove();  // the last act: nothing of the server is touched after it
+    });
+  } catch (const std::exception& error) {
+    core.resumes.Remove();
+    later_ = nullptr;
+    return Respond(Guarded([&]() -> Response { throw; }));
+  }
   return Step::kParked;
 }
 

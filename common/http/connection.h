@@ -43,6 +43,28 @@ class Connection;
 class ConnectionTable;
 class WebSocketSession;
 
+// How many answers are awaited that somebody outside of the server will resume. Thread-safe.
+class PendingResumes {
+ public:
+  void Add() {
+    MutexLock lock(mutex_);
+    ++count_;
+  }
+  void Remove() {
+    MutexLock lock(mutex_);
+    if (--count_ == 0) none_.NotifyAll();
+  }
+  void AwaitNone() {
+    MutexLock lock(mutex_);
+    while (count_ > 0) none_.Wait(mutex_);
+  }
+
+ private:
+  Mutex mutex_;
+  CondVar none_;
+  int64_t count_ GUARDED_BY(mutex_) = 0;
+};
+
 // What all connections of a server share. Outlives them.
 struct ServerCore {
   const ServerOptions& options;
@@ -55,6 +77,7 @@ struct ServerCore {
 
   std::unordered_set<Connection*> live;  // of the strand alone
   std::atomic<uint64_t> live_count{0};
+  PendingResumes resumes;
   std::atomic<bool> draining{false};
   std::atomic<uint64_t> requests{0};
   std::atomic<uint64_t> requests_shed{0};

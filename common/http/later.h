@@ -5,6 +5,8 @@
 #pragma once
 
 #include <functional>
+#include <future>
+#include <memory>
 
 #include "common/http/message.h"
 
@@ -19,5 +21,15 @@ class LaterAnswer {
   // Called once, on a worker, after `resume`. Gives an answer that is neither later nor live.
   virtual Response Finish() = 0;
 };
+
+// For callers that may block: the answer itself, where `response` is later.
+inline Response AwaitLater(Response response) {
+  if (response.later == nullptr) return response;
+  // Shared: who resumes may be at it still when we are woken.
+  const auto resumed = std::make_shared<std::promise<void>>();
+  response.later->Begin([resumed] { resumed->set_value(); });
+  resumed->get_future().wait();
+  return response.later->Finish();
+}
 
 }  // namespace chatchain::http

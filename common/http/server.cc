@@ -350,6 +350,7 @@ void Server::Impl::Stop() {
   table_->CutAll();
   // Handlers under way end by themselves; their connections then find their sockets cut.
   table_->WaitEmpty(SteadyTime::max());
+  core_->resumes.AwaitNone();
   io_->stop();
   for (std::thread& thread : io_threads_) thread.join();
   io_threads_.clear();

@@ -187,9 +187,11 @@ std::vector<http::Route> NodeApi::Routes() {
 }
 
 http::Handler NodeApi::SendHandler() {
-  return WithSession([this](Request& request, const SessionRequest& session, SessionAnswer* reply) {
-    return PostMessage(request, session, reply);
-  });
+  auto post =
+      WithSession([this](Request& request, const SessionRequest& session, SessionAnswer* reply) {
+        return PostMessage(request, session, reply);
+      });
+  return [post = std::move(post)](Request& request) { return http::AwaitLater(post(request)); };
 }
 
 http::Handler NodeApi::Plain(Answer answer) {

@@ -75,7 +75,11 @@ Log::Log(Database& db, Options options, Hlc& clock, Random& random)
           "VALUES (?,?,?,?,?,?,?,?)"),
       insert_place_(db, "INSERT OR IGNORE INTO places(stamp, id, message) VALUES (?,?,?)"),
       insert_name_(
-          db, "INSERT OR REPLACE INTO names(role, name, stamp, id, message) VALUES (?,?,?,?,?)"),
+          db,
+          // Not what has been removed or moved since it came into the tail: a message that was
+          // pulled again may have the same place.
+          "INSERT OR REPLACE INTO names(role, name, stamp, id, message) SELECT ?1, ?2, ?3, ?4, ?5 "
+          "WHERE EXISTS(SELECT 1 FROM messages WHERE ref=?5 AND id=?4 AND stamp=?3)"),
       lower_stamp_(db, "UPDATE messages SET stamp=?, moved=1 WHERE ref=?"),
       mark_moved_(db, "UPDATE messages SET moved=1 WHERE ref=? AND moved=0"),
       insert_epoch_(
@@ -102,14 +106,25 @@ void Log::LoadNameTail() {
     Statement mark(db_, "SELECT value FROM meta WHERE name='names_up_to'");
     if (mark.Step()) names_mark_ = mark.Int(0);
   }
+  // Numbers at or below the mark are not given again, even where the messages that had them are
+  // gone.
+  last_arrival_ = std::max(last_arrival_, names_mark_);
+  Statement in_table(db_, "SELECT 1 FROM names WHERE role=? AND name=? AND stamp=? AND id=?");
+  const auto add = [&](NameRole role, std::string_view name, const NameEntry& entry) {
+    const char role_text = static_cast<char>(role);
+    ScopedReset reset(in_table);
+    in_table.BindText(1, {&role_text, 1}).BindText(2, name);
+    in_table.Bind(3, SqlStamp(entry.place.stamp)).BindBlob(4, entry.place.id.view());
+    if (!in_table.Step()) name_tail_.Add(role, name, entry);
+  };
   Statement above(db_, "SELECT ref, stamp, id, sender, recipient, room FROM messages WHERE ref>?");
   above.Bind(1, names_mark_);
   while (above.Step()) {
     NameEntry entry{{StampFromSql(above.Int(1)), {}}, above.Int(0)};
     if (!MessageId::FromBytes(above.Blob(2), &entry.place.id)) continue;  // damage
-    name_tail_.Add(NameRole::kSender, above.Text(3), entry);
-    if (!above.IsNull(4)) name_tail_.Add(NameRole::kRecipient, above.Text(4), entry);
-    if (!above.IsNull(5)) name_tail_.Add(NameRole::kRoom, above.Text(5), entry);
+    add(NameRole::kSender, above.Text(3), entry);
+    if (!above.IsNull(4)) add(NameRole::kRecipient, above.Text(4), entry);
+    if (!above.IsNull(5)) add(NameRole::kRoom, above.Text(5), entry);
   }
   name_tail_.Committed(last_arrival_);
 }
@@ -172,12 +187,13 @@ void Log::MendHeads(const std::vector<EpochKey>& doubtful) {
 }
 
 void Log::Begin() {
+  changes_at_begin_ = sqlite3_total_changes64(db_.handle());
   // First: when BEGIN fails, Rollback() must not take back what the last transaction made durable.
   ForgetUndo();
   begin_.Run();
 }
 
-void Log::ForgetUndo() {
+void Log::ForgetUndo() noexcept {
   undo_.clear();
   undo_live_ = live_;
   undo_arrival_ = last_arrival_;
@@ -190,7 +206,7 @@ bool Log::Commit() {
   WriteNames();
   commit_.Run();
   name_tail_.Committed(last_arrival_);
-  const bool wrote = !undo_.empty();
+  const bool wrote = sqlite3_total_changes64(db_.handle()) != changes_at_begin_;
   if (wrote || undo_live_ != live_) ++version_;
   ForgetUndo();
   return wrote;

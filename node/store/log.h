@@ -99,7 +99,7 @@ class Log {
 
   void LoadEpochs();
   void LoadNameTail();
-  void ForgetUndo();
+  void ForgetUndo() noexcept;
   // What a repair still has to settle.
   struct Loose {
     std::vector<int64_t> damaged;    // messages: to be removed, with all that vouches for them
@@ -151,6 +151,7 @@ class Log {
   int64_t messages_ = 0;
   int64_t undo_arrival_ = 0;
   int64_t undo_messages_ = 0;
+  int64_t changes_at_begin_ = 0;
   bool id_runs_twice_ = false;
   uint64_t version_ = 0;
   uint64_t repaired_records_ = 0;

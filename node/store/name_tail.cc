@@ -97,7 +97,7 @@ std::vector<NameTail::Row> NameTail::PlanAll() {
   return rows;
 }
 
-void NameTail::Committed(int64_t last_message_ref) {
+void NameTail::Committed(int64_t last_message_ref) noexcept {
   std::vector<Turn> begun;
   {
     MutexLock lock(mutex_);

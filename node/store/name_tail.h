@@ -58,8 +58,9 @@ class NameTail {
   std::vector<Row> Plan(int64_t last_message_ref);
   // Instead of Plan(): everything.
   std::vector<Row> PlanAll();
-  // The transaction with what Plan() gave is durable.
-  void Committed(int64_t last_message_ref);
+  // The transaction with what Plan() gave is committed. Without memory the process ends: the log
+  // must not be behind what is stored.
+  void Committed(int64_t last_message_ref) noexcept;
   void RolledBack();
 
   // Every message up to here is in the table, by all its names. Of committed transactions.

@@ -148,6 +148,14 @@ Result<std::unique_ptr<Database>, std::string> OpenForWriting(const std::string&
                  ", this program knows format " + std::to_string(kSchemaVersion) +
                  " only; use the program version that wrote it");
     }
+    // What a process left that was killed, or whose sync failed, may be in the log as the system
+    // shows it and not on disk. Copied into the database, which is synced, it is; on a full disk
+    // the log stays.
+    const int copied = sqlite3_wal_checkpoint_v2(db->handle(), nullptr, SQLITE_CHECKPOINT_PASSIVE,
+                                                 nullptr, nullptr);
+    if (copied != SQLITE_OK && copied != SQLITE_BUSY && copied != SQLITE_FULL) {
+      throw SqliteError(sqlite3_extended_errcode(db->handle()), sqlite3_errmsg(db->handle()));
+    }
     if (std::filesystem::file_size(path, ignored) <= kQuickCheckMaxBytes) {
       if (const std::string found = QuickCheck(*db); found != "ok") {
         return Err(path + " is damaged: " + found + WayOut(path));

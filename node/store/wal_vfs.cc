@@ -36,8 +36,23 @@ struct WalFile {
   std::string buffer;
   sqlite3_int64 buffer_at = 0;  // where it belongs in the file
   bool defer_sync = false;
+  // The header of a log that begins anew must be on disk before frames of the old one are
+  // overwritten: else a power cut could leave the old header with frames of both.
+  bool header_unsynced = false;
+
+  Mutex sync_mutex;
+  // The system reports a failed write once per open file, to whoever syncs next: all must learn of
+  // it.
+  int sync_error = SQLITE_OK;
 
   sqlite3_file* real() { return reinterpret_cast<sqlite3_file*>(this + 1); }
+
+  // By any thread.
+  int RealSync(int flags) {
+    MutexLock lock(sync_mutex);
+    if (sync_error == SQLITE_OK) sync_error = real()->pMethods->xSync(real(), flags);
+    return sync_error;
+  }
 
   int Flush() {
     if (buffer.empty()) return SQLITE_OK;
@@ -80,6 +95,7 @@ int Write(sqlite3_file* file, const void* from, int n, sqlite3_int64 at) {
     if (const int code = wal->Flush(); code != SQLITE_OK) return code;
   }
   if (wal->buffer.empty()) wal->buffer_at = at;
+  if (at == 0) wal->header_unsynced = true;
   try {
     wal->buffer.append(static_cast<const char*>(from), size);
   } catch (const std::bad_alloc&) {
@@ -91,9 +107,11 @@ int Truncate(sqlite3_file* file, sqlite3_int64 size) {
   return Through(file, [&](auto* real, auto& methods) { return methods.xTruncate(real, size); });
 }
 int Sync(sqlite3_file* file, int flags) {
-  return Through(file, [&](auto* real, auto& methods) {
-    return Of(file)->defer_sync ? SQLITE_OK : methods.xSync(real, flags);
-  });
+  WalFile* wal = Of(file);
+  if (const int code = wal->Flush(); code != SQLITE_OK) return code;
+  if (wal->defer_sync && !wal->header_unsynced) return SQLITE_OK;
+  wal->header_unsynced = false;
+  return wal->RealSync(flags);
 }
 int FileSize(sqlite3_file* file, sqlite3_int64* size) {
   return Through(file, [&](auto* real, auto& methods) { return methods.xFileSize(real, size); });
@@ -188,8 +206,7 @@ void WalLog::DeferSync(bool defer) {
 }
 
 void WalLog::Sync() {
-  sqlite3_file* real = Of(file_)->real();
-  const int code = real->pMethods->xSync(real, SQLITE_SYNC_NORMAL);
+  const int code = Of(file_)->RealSync(SQLITE_SYNC_NORMAL);
   if (code != SQLITE_OK) throw SqliteError(code, sqlite3_errstr(code));
 }
 

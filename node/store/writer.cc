@@ -210,7 +210,12 @@ Result<void, WriteError> Writer::Enqueue(JobPtr job) {
       watch = watched_.empty();
       watched_.push_back(job);
     }
-    queue_.push_back(std::move(job));
+    try {
+      queue_.push_back(job);
+    } catch (const std::bad_alloc&) {
+      if (job->done) watched_.pop_back();
+      throw;
+    }
   }
   if (wake) work_arrived_.NotifyOne();
   if (watch) watch_arrived_.NotifyOne();
@@ -261,8 +266,10 @@ WriterStats Writer::stats() const {
 bool Writer::AwaitDurable(SteadyTime deadline) const {
   MutexLock lock(mutex_);
   const uint64_t wanted = written_;
-  while (durable_ < wanted && write_state() != WriteState::kFailed) {
-    if (!finished_.WaitUntil(mutex_, deadline)) return durable_ >= wanted;
+  // A batch that failed is taken out of the count.
+  const auto done = [&]() REQUIRES(mutex_) { return durable_ >= std::min(wanted, written_); };
+  while (!done() && write_state() != WriteState::kFailed) {
+    if (!finished_.WaitUntil(mutex_, deadline)) return done();
   }
   return true;
 }
@@ -320,6 +327,7 @@ void Writer::Commit() {
   size_t weight = 0;
   Take(/*first=*/true, &weight, &jobs);
   Result<void, WriteError> outcome;
+  bool counted = false;
   if (write_state() == WriteState::kFailed) {
     outcome = Err(WriteError{WriteError::Kind::kFailed, write_error()});
   } else {
@@ -331,6 +339,9 @@ void Writer::Commit() {
           if (jobs[done]->Start()) jobs[done]->work(log_);
         }
       } while (Take(/*first=*/false, &weight, &jobs));
+      // From the commit on readers see it, so it must be counted before.
+      CountWritten(1);
+      counted = true;
       const DeferredSync deferred(wal_);
       batch.changed = log_.Commit();
     } catch (const SqliteError& error) {
@@ -340,6 +351,7 @@ void Writer::Commit() {
     }
   }
   if (!outcome) {
+    if (counted) CountWritten(-1);
     {
       MutexLock lock(mutex_);
       stats_.jobs += jobs.size();
@@ -360,7 +372,6 @@ void Writer::Commit() {
     MutexLock lock(mutex_);
     while (to_sync_) work_arrived_.Wait(mutex_);
     to_sync_ = std::move(batch);
-    ++written_;
     stats_.repaired_records = log_.repaired_records();
     stats_.wal_bytes = wal_bytes;
     if (checkpoint_ == Checkpoint::kNone && wal_bytes >= checkpoint_at_bytes_) {
@@ -376,6 +387,14 @@ void Writer::Commit() {
        wal_bytes >= checkpoint_at_bytes_ + 2 * options_.checkpoint_bytes)) {
     RestartWal();
   }
+}
+
+void Writer::CountWritten(int64_t batches) {
+  {
+    MutexLock lock(mutex_);
+    written_ += static_cast<uint64_t>(batches);
+  }
+  if (batches < 0) finished_.NotifyAll();
 }
 
 void Writer::RunSyncer() {
@@ -544,8 +563,8 @@ void Writer::RunWatchdog() {
       MutexLock lock(mutex_);
       while (watched_.empty() && !all_written_) watch_arrived_.Wait(mutex_);
       if (all_written_ && durable_ == written_) return;
+      watch_arrived_.WaitUntil(mutex_, clock_.Steady() + kWatchInterval);
       const SteadyTime now = clock_.Steady();
-      watch_arrived_.WaitUntil(mutex_, now + kWatchInterval);
       const auto is_done = [](const JobPtr& job) {
         MutexLock gate(job->gate->mutex);
         return job->phase == Job::Phase::kDone || job->phase == Job::Phase::kGivenUp;

@@ -118,6 +118,7 @@ class Writer {
   Next AwaitWork();
   bool Take(bool first, size_t* weight, std::vector<JobPtr>* jobs);
   void Commit();
+  void CountWritten(int64_t batches);
   void Finish(Written&& batch);
   static void Answer(const std::vector<JobPtr>& jobs, const Result<void, WriteError>& outcome);
   // Rolls back and decides what it means for the writes to come. On the writer thread.

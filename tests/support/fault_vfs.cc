@@ -27,6 +27,7 @@ Shared& State() {
 }
 
 thread_local int last_errno = 0;
+thread_local sqlite3_int64 write_offset = 0;
 
 int Verdict(FaultVfs::Op op, const char* name) {
   std::shared_ptr<const FaultVfs::Decide> decide;
@@ -59,6 +60,7 @@ int Read(sqlite3_file* file, void* to, int n, sqlite3_int64 at) {
   return Real(file)->pMethods->xRead(Real(file), to, n, at);
 }
 int Write(sqlite3_file* file, const void* from, int n, sqlite3_int64 at) {
+  write_offset = at;
   const int verdict = Verdict(FaultVfs::Op::kWrite, Of(file)->name);
   return verdict != SQLITE_OK ? verdict : Real(file)->pMethods->xWrite(Real(file), from, n, at);
 }
@@ -140,6 +142,10 @@ int GetLastError(sqlite3_vfs*, int n, char* text) {
 }
 
 }  // namespace
+
+int64_t FaultVfs::Offset() {
+  return write_offset;
+}
 
 FaultVfs::FaultVfs() {
   Shared& state = State();

@@ -4,6 +4,7 @@
 // and must be closed before it goes. One at a time.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <string_view>
 
@@ -16,6 +17,9 @@ class FaultVfs {
   // path. Called on the thread that makes the call. `system_errno`: what the shim then reports as
   // errno.
   using Decide = std::function<int(Op op, std::string_view name, int* system_errno)>;
+
+  // Where in the file the write goes that is being decided about; on that thread.
+  static int64_t Offset();
 
   FaultVfs();
   ~FaultVfs();

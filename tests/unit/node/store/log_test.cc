@@ -670,4 +670,53 @@ TEST_CASE("At the start a head that differs from its records is mended", "[log][
   }
 }
 
+TEST_CASE("The index by name survives what happens to a message before it is written",
+          "[log][damage]") {
+  Fixture f;
+  auto node = std::make_unique<LogProcess>(f.dir.File("a.db"), "a", f.clock, f.random);
+  const auto restart = [&] {
+    node.reset();
+    node = std::make_unique<LogProcess>(f.dir.File("a.db"), "a", f.clock, f.random);
+  };
+  const auto found = [&] {
+    return node->WithReader([&](ReadConnection& reader, const LogStatePtr& state) {
+      Filter filter;
+      filter.sender = "eve";
+      HistoryQuery query;
+      query.filter = &filter;
+      return reader.ReadHistory(query, *state, CopyNames(node->log->name_tail(), filter))
+          .page.items.size();
+    });
+  };
+  SECTION("removed and taken again under a smaller stamp") {
+    const ValidMessage message = MakeMessage("k", "hello", "eve");
+    const Stamp stamp = StampFromMs(f.clock.wall_ms);
+    const int64_t ref = node->Append(message, stamp).message_ref;
+    node->db->Execute("UPDATE messages SET text='damaged'");
+    node->Do([&](Log& log) { log.RepairMessage(ref); });
+    REQUIRE(found() == 0);
+    node->Append(message, stamp + 1000);
+    node->Append(MakeMessage("filler", "hello", "zoe"));
+    LogProcess other = f.Open("b");
+    other.Append(message, stamp);
+    const EpochKey epoch = *other.State()->live;
+    const VerifiedRun run = RunOf(other, epoch, {0, ChainSeed(LogProcess::kCluster, epoch)});
+    node->Do([&](Log& log) { log.Apply(run); });
+    REQUIRE(found() == 1);
+    node->log->Flush();
+    REQUIRE(found() == 1);
+  }
+  SECTION("its number was that of a message that is gone") {
+    const int64_t ref = node->Append(MakeMessage("gone", "hello", "eve")).message_ref;
+    node->log->Flush();
+    node->db->Execute("UPDATE messages SET text='damaged'");
+    node->Do([&](Log& log) { log.RepairMessage(ref); });
+    restart();
+    node->Append(MakeMessage("new", "hello", "eve"));
+    REQUIRE(found() == 1);
+    restart();
+    REQUIRE(found() == 1);
+  }
+}
+
 }  // namespace chatchain

@@ -7,6 +7,7 @@
 #include <future>
 #include <semaphore>
 
+#include "node/store/wal_vfs.h"
 #include "tests/support/fault_vfs.h"
 #include "tests/support/store_test.h"
 
@@ -391,6 +392,101 @@ TEST_CASE("The WAL stays bounded while readers come and go", "[writer]") {
   stop = true;
   for (std::thread& reader : readers) reader.join();
   REQUIRE(std::filesystem::file_size(f.dir.File("db-wal")) < (2 << 20));
+}
+
+// Else a power cut could leave the old header before frames of two logs.
+TEST_CASE("The header of a log that begins anew is on disk before its frames", "[writer][disk]") {
+  WriterFixture f({.checkpoint_bytes = 32 << 10});
+  std::atomic<int> headers = 0;
+  std::atomic<int> too_early = 0;
+  bool unsynced = false;  // of the writer thread
+  f.disk.Set([&](FaultVfs::Op op, std::string_view name, int*) {
+    char thread[16] = {};
+    pthread_getname_np(pthread_self(), thread, sizeof(thread));
+    if (!name.ends_with("-wal") || thread != std::string("writer")) return SQLITE_OK;
+    if (op == FaultVfs::Op::kSync) unsynced = false;
+    if (op != FaultVfs::Op::kWrite) return SQLITE_OK;
+    if (unsynced) ++too_early;
+    if (FaultVfs::Offset() == 0) {
+      ++headers;
+      unsynced = true;
+    }
+    return SQLITE_OK;
+  });
+  for (int i = 0; i < 60; ++i) REQUIRE(f.Append(std::to_string(i), std::string(4000, 'x')));
+  REQUIRE(headers >= 2);
+  REQUIRE(too_early == 0);
+}
+
+TEST_CASE("A failed sync is everybody's, whoever was told of it", "[writer][disk]") {
+  WriterFixture f;
+  REQUIRE(f.Append("before"));
+  // The system tells one caller only.
+  std::atomic<bool> told = false;
+  f.disk.Set([&](FaultVfs::Op op, std::string_view name, int*) {
+    return op == FaultVfs::Op::kSync && name.ends_with("-wal") && !told.exchange(true)
+               ? SQLITE_IOERR_FSYNC
+               : SQLITE_OK;
+  });
+  WalLog wal(*f.process->db);
+  REQUIRE_THROWS_AS(wal.Sync(), SqliteError);
+  const auto later = f.Append("later");
+  REQUIRE_FALSE(later);
+  REQUIRE(later.error().kind == WriteError::Kind::kFailed);
+}
+
+TEST_CASE("A damaged copy that a retry replaces is on disk before the answer", "[writer][disk]") {
+  WriterFixture f;
+  REQUIRE(f.Append("k"));
+  REQUIRE(
+      f.writer->Execute([&](Log&) { f.process->db->Execute("UPDATE messages SET text='other'"); },
+                        f.clock.Steady() + kLong));
+  std::atomic<int> syncs = 0;
+  f.disk.Set([&](FaultVfs::Op op, std::string_view, int*) {
+    if (op == FaultVfs::Op::kSync) ++syncs;
+    return SQLITE_OK;
+  });
+  REQUIRE(f.Append("k"));
+  REQUIRE(syncs == 1);
+}
+
+TEST_CASE("A write that is submitted is answered once: stored, refused, or late",
+          "[writer][disk]") {
+  WriterFixture f;
+  const auto submit = [&](const char* key, std::chrono::milliseconds within) {
+    auto answer = std::make_shared<std::promise<Result<void, WriteError>>>();
+    auto result = answer->get_future();
+    f.writer->Submit(
+        [message = MakeMessage(key)](Log& log) {
+          log.Append({message, {}});
+        },
+        f.clock.Steady() + within,
+        [answer](Result<void, WriteError> outcome) { answer->set_value(outcome); });
+    return result;
+  };
+  REQUIRE(submit("a", kLong).get());
+  REQUIRE(f.board.Current()->messages == 1);
+  {
+    Hold hold(f);
+    auto late = submit("b", 20ms);
+    const auto expired = late.get();  // while the writer is still held
+    REQUIRE_FALSE(expired);
+    REQUIRE(expired.error().kind == WriteError::Kind::kExpired);
+  }
+  std::promise<void> disk;
+  f.disk.Set([synced = disk.get_future().share()](FaultVfs::Op op, std::string_view, int*) {
+    if (op == FaultVfs::Op::kSync) synced.wait();
+    return SQLITE_OK;
+  });
+  const auto unknown = submit("c", 20ms).get();  // while the disk hangs
+  REQUIRE_FALSE(unknown);
+  REQUIRE(unknown.error().kind == WriteError::Kind::kUnknown);
+  disk.set_value();
+  REQUIRE(submit("d", kLong).get());
+  REQUIRE(f.board.Current()->messages == 3);
+  f.disk.Fail(FaultVfs::Op::kSync, SQLITE_IOERR_FSYNC, EIO);
+  REQUIRE(submit("e", kLong).get().error().kind == WriteError::Kind::kFailed);
+  REQUIRE(submit("f", kLong).get().error().kind == WriteError::Kind::kFailed);
 }
 
 TEST_CASE("The log is copied beside the writing", "[writer]") {
