@@ -22,10 +22,15 @@ http::ServerOptions ServerOptionsOf(const ClientConfig& config) {
   return options;
 }
 
+RateLimiter::Limits RateLimitsOf(const ClientConfig& config) {
+  return {.per_second = config.rate_limit_per_second, .burst = config.rate_limit_burst};
+}
+
 }  // namespace
 
 ClientApp::ClientApp(ClientConfig config)
     : config_(std::move(config)),
+      rate_limiter_(RateLimitsOf(config_)),
       proxy_(config_, clock_, random_),
       follower_(proxy_, config_.nodes, config_.connect_timeout_ms, clock_) {
   const RouteContext context{.config = config_,
@@ -34,6 +39,8 @@ ClientApp::ClientApp(ClientConfig config)
                              .random = random_,
                              .clock = clock_,
                              .draining = draining_,
+                             .rate_limiter = rate_limiter_,
+                             .access_log = access_log_,
                              .server_stats = [this] { return server_->stats(); },
                              .page = LoadPage()};
   std::vector<http::Route> routes = ProxyRoutes(context);
@@ -60,13 +67,23 @@ ClientApp::~ClientApp() {
 }
 
 Result<void, std::string> ClientApp::Start() {
+  if (auto opened = access_log_.Open(config_.access_log); !opened) return opened;
   auto started = server_->Start();
-  if (started) {
-    follower_.Start([server = server_.get()](std::function<void()> work) {
-      server->PostToLive(std::move(work));
-    });
-  }
-  return started;
+  if (!started) return started;
+  // After it: a start that fails says only why.
+  proxy_.StartProbing();
+  follower_.Start([server = server_.get()](std::function<void()> work) {
+    server->PostToLive(std::move(work));
+  });
+  return {};
+}
+
+Result<std::string, std::string> ClientApp::Reload(const ClientConfig& config) {
+  if (auto opened = access_log_.Open(config.access_log); !opened) return Err(opened.error());
+  rate_limiter_.set_limits(RateLimitsOf(config));
+  proxy_.Reconfigure(config);
+  follower_.set_nodes(config.nodes, config.connect_timeout_ms);
+  return NeedsRestart(config_, config);
 }
 
 std::string ClientApp::address() const {

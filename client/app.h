@@ -7,6 +7,8 @@
 #include <string>
 
 #include "client/config.h"
+#include "client/http/access_log.h"
+#include "client/http/rate_limit.h"
 #include "client/http/stream.h"
 #include "client/proxy/follow.h"
 #include "client/proxy/proxy.h"
@@ -27,6 +29,10 @@ class ClientApp {
 
   // The error is one line for the operator.
   Result<void, std::string> Start();
+  // Takes the nodes and the limits of `config`, and opens the access log anew. The error is one
+  // line for the operator, and nothing has changed then; otherwise what NeedsRestart() says. One
+  // thread.
+  Result<std::string, std::string> Reload(const ClientConfig& config);
   std::string address() const;
 
   // Stops accepting, finishes what is in flight. True if nothing had to be cut.
@@ -38,6 +44,8 @@ class ClientApp {
   SystemRandom random_;
   Hlc hlc_{clock_};
   std::atomic<bool> draining_{false};
+  RateLimiter rate_limiter_;
+  AccessLog access_log_;
   Proxy proxy_;
   Follower follower_;
   std::unique_ptr<StreamRoutes> streams_;

@@ -42,6 +42,21 @@ std::string_view StrategyName(Strategy strategy) {
   return "";
 }
 
+std::string NeedsRestart(const ClientConfig& running, const ClientConfig& wanted) {
+  std::string keys;
+  const auto check = [&](std::string_view key, bool same) {
+    if (!same) keys.append(keys.empty() ? "" : ", ").append(key);
+  };
+  check("cluster.name", running.cluster_name == wanted.cluster_name);
+  check("client.listen", running.listen == wanted.listen);
+  check("client.log_level", running.log_level == wanted.log_level);
+  check("client.request_timeout_ms", running.request_timeout_ms == wanted.request_timeout_ms);
+  check("client.max_connections", running.max_connections == wanted.max_connections);
+  check("client.max_in_flight", running.max_in_flight == wanted.max_in_flight);
+  check("client.cors_origins", running.cors_origins == wanted.cors_origins);
+  return keys;
+}
+
 Result<ClientConfig, ConfigExit> LoadClientConfig(int argc, const char* const* argv,
                                                   const Environment& environment) {
   auto loaded = LoadConfig(kProgram, argc, argv, environment);
@@ -70,6 +85,9 @@ Result<ClientConfig, ConfigExit> LoadClientConfig(int argc, const char* const* a
   config.retry_per_second = integer("client.retry_per_second");
   config.max_connections = integer("client.max_connections");
   config.max_in_flight = integer("client.max_in_flight");
+  config.rate_limit_per_second = integer("client.rate_limit_per_second");
+  config.rate_limit_burst = integer("client.rate_limit_burst");
+  config.access_log = values.Text("client.access_log");
   config.queue_per_node_messages = integer("client.queue_per_node");
   config.batch_max_items = integer("client.batch_max_items");
   config.cors_origins = values.List("client.cors_origins");

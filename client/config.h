@@ -37,12 +37,19 @@ struct ClientConfig {
   int retry_per_second = 0;
   int max_connections = 0;
   int max_in_flight = 0;
+  int rate_limit_per_second = 0;  // 0: none
+  int rate_limit_burst = 1;
+  std::string access_log;  // a path; empty: none
   int queue_per_node_messages = 0;
   int batch_max_items = 0;
   std::vector<std::string> cors_origins;
 
   bool operator==(const ClientConfig&) const = default;
 };
+
+// The keys in which the two differ although only a restart can change them, as the file calls them;
+// "" when there are none.
+std::string NeedsRestart(const ClientConfig& running, const ClientConfig& wanted);
 
 // As LoadConfig() does, with the rules that join several keys. Whatever the error holds ends the
 // program: `return PrintExit(config.error())`.

@@ -13,7 +13,9 @@
 #include "client/http/headers.h"
 #include "client/http/lines.h"
 #include "client/http/status_pages.h"
+#include "client/http/then.h"
 #include "client/http/write_routes.h"
+#include "common/http/later.h"
 #include "common/http/negotiation.h"
 #include "common/protocol/limits.h"
 #include "common/util/log.h"
@@ -35,16 +37,59 @@ http::Response Text(std::string content_type, std::string body) {
 
 // Runs a handler and counts its answer under `route`.
 template <typename Handle>
-http::Response Counted(const RouteContext& context, RouteId route, Handle handle) {
-  const SteadyTime begin = context.clock.Steady();
-  http::Response response = handle();
-  RouteMetrics& metrics = context.proxy.metrics().routes[static_cast<size_t>(route)];
-  metrics.duration.Observe(
-      std::chrono::duration_cast<std::chrono::microseconds>(context.clock.Steady() - begin)
-          .count());
-  const auto by_class = static_cast<size_t>(std::clamp(response.status / 100, 1, 5) - 1);
-  metrics.by_class[by_class].fetch_add(1, std::memory_order_relaxed);
-  return response;
+http::Response Counted(const Shared& context, RouteId route, Handle handle) {
+  const SteadyTime begin = context->clock.Steady();
+  return Then(handle(), [context, route, begin](http::Response response) {
+    RouteMetrics& metrics = context->proxy.metrics().routes[static_cast<size_t>(route)];
+    metrics.duration.Observe(
+        std::chrono::duration_cast<std::chrono::microseconds>(context->clock.Steady() - begin)
+            .count());
+    const auto by_class = static_cast<size_t>(std::clamp(response.status / 100, 1, 5) - 1);
+    metrics.by_class[by_class].fetch_add(1, std::memory_order_relaxed);
+    return response;
+  });
+}
+
+// Runs a handler, unless the client is over its rate.
+template <typename Handle>
+http::Response Limited(const RouteContext& context, http::Request& request, Handle handle) {
+  if (context.rate_limiter.Take(request.remote_address, context.clock.Steady())) {
+    return handle(context, request);
+  }
+  context.proxy.metrics().rate_limited.fetch_add(1, std::memory_order_relaxed);
+  Problem problem = MakeProblem(429, "", "there are too many requests from this address");
+  problem.retry_after_s = 1;
+  return http::ProblemResponse(problem);
+}
+
+// Every answer of /messages* has a session token. One that no node gave vouches for what the client
+// brought, and for nothing else.
+http::Response WithSession(const RouteContext& context, const http::Request& request,
+                           http::Response answer) {
+  return Then(std::move(answer), [&context, &request](http::Response response) {
+    if (response.headers.Get("ChatChain-Session")) return response;
+    const TokenCodec& tokens = context.proxy.tokens();
+    const auto brought = SessionText(request);
+    const bool good = brought && *brought && tokens.DecodeSession(**brought);
+    response.headers.Set("ChatChain-Session", good ? **brought : tokens.EncodeSession({}));
+    return response;
+  });
+}
+
+// Runs a handler and writes a line about it, where that is wanted.
+http::Handler Logged(const Shared& context, http::Handler handler) {
+  return [context, handler = std::move(handler)](http::Request& request) {
+    if (!context->access_log.enabled()) return handler(request);
+    const int64_t begun_ms = context->clock.WallMs();
+    const SteadyTime begin = context->clock.Steady();
+    return Then(handler(request), [context, &request, begun_ms, begin](http::Response response) {
+      const auto took = context->clock.Steady() - begin;
+      context->access_log.Write(
+          request, response, begun_ms,
+          std::chrono::duration_cast<std::chrono::microseconds>(took).count());
+      return response;
+    });
+  };
 }
 
 constexpr std::string_view kJsonType = "application/json";
@@ -68,12 +113,42 @@ Try<ReadRequest> ReadFrom(const RouteContext& context, http::Request& request) {
   return read;
 }
 
-http::Response Forward(const RouteContext& context, ReadRequest read) {
-  ReadResult result = context.proxy.Read(std::move(read));
+http::Response ReadAnswer(ReadResult result) {
   if (!result.answered) {
     return Unanswered("no node could answer", result.failures, result.attempts);
   }
   return AnswerFrom(std::move(result));
+}
+
+// Waits without a thread for an identical read that another client began.
+class JoinedRead final : public http::LaterAnswer {
+ public:
+  JoinedRead(Proxy& proxy, ReadRequest read, std::unique_ptr<Proxy::ReadTicket> ticket)
+      : proxy_(proxy), read_(std::move(read)), ticket_(std::move(ticket)) {}
+
+  void Begin(std::function<void()> resume) override { ticket_->OnLanding(std::move(resume)); }
+  http::Response Finish() override {
+    const auto answer = ticket_->Take();
+    // That one got no answer; it may be different for this one, which may have more time.
+    if (answer == nullptr) return ReadAnswer(proxy_.Read(std::move(read_)));
+    proxy_.CountSharedRead();
+    return ReadAnswer(*answer);
+  }
+
+ private:
+  Proxy& proxy_;
+  ReadRequest read_;
+  const std::unique_ptr<Proxy::ReadTicket> ticket_;
+};
+
+http::Response Forward(const RouteContext& context, ReadRequest read) {
+  if (auto ticket = context.proxy.JoinRead(read)) {
+    http::Response response;
+    response.later =
+        std::make_shared<JoinedRead>(context.proxy, std::move(read), std::move(ticket));
+    return response;
+  }
+  return ReadAnswer(context.proxy.Read(std::move(read)));
 }
 
 http::Response List(const RouteContext& context, http::Request& request) {
@@ -119,14 +194,15 @@ http::Response Ready(const RouteContext& context) {
 }
 
 http::Response Network(const RouteContext& context) {
-  return http::JsonResponse(200, NetworkJson(context.proxy.Network(), context.config.read_strategy,
-                                             context.config.write_strategy));
+  return http::JsonResponse(200, NetworkJson(context.proxy.Network()));
 }
 
 std::vector<http::Route> MessageRoutes(const Shared& context) {
   const auto counted = [context](RouteId id, auto handle) {
     return [context, id, handle](http::Request& request) {
-      return Counted(*context, id, [&] { return handle(*context, request); });
+      return Counted(context, id, [&] {
+        return WithSession(*context, request, Limited(*context, request, handle));
+      });
     };
   };
   const auto writing = [](auto handle) {
@@ -150,8 +226,9 @@ std::vector<http::Route> MessageRoutes(const Shared& context) {
        .handler =
            [context](http::Request& request) {
              const bool lines = http::AcceptsByName(request, kLinesType);
-             return Counted(*context, lines ? RouteId::kListLines : RouteId::kList,
-                            [&] { return List(*context, request); });
+             return Counted(context, lines ? RouteId::kListLines : RouteId::kList, [&] {
+               return WithSession(*context, request, Limited(*context, request, List));
+             });
            }},
       {.method = "GET", .pattern = "/messages/{id}", .handler = counted(RouteId::kGet, Get)},
   };
@@ -199,6 +276,7 @@ std::vector<http::Route> ProxyRoutes(const RouteContext& context) {
   const auto shared = std::make_shared<const RouteContext>(context);
   std::vector<http::Route> routes = MessageRoutes(shared);
   for (http::Route& route : StatusRoutes(shared)) routes.push_back(std::move(route));
+  for (http::Route& route : routes) route.handler = Logged(shared, std::move(route.handler));
   return routes;
 }
 

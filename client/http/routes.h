@@ -8,6 +8,8 @@
 #include <vector>
 
 #include "client/config.h"
+#include "client/http/access_log.h"
+#include "client/http/rate_limit.h"
 #include "client/proxy/proxy.h"
 #include "common/http/server.h"
 #include "common/protocol/hlc.h"
@@ -23,6 +25,8 @@ struct RouteContext {
   Random& random;
   const Clock& clock;
   const std::atomic<bool>& draining;
+  RateLimiter& rate_limiter;
+  AccessLog& access_log;
   std::function<http::ServerStats()> server_stats;
   std::string page;  // the HTML of GET /
 };

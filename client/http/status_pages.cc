@@ -88,11 +88,11 @@ void NodeFamily(MetricsText* page, const NetworkReport& network, std::string_vie
   }
 }
 
-void AppendNodeMetrics(MetricsText* page, Proxy& proxy, const NetworkReport& network) {
+void AppendNodeMetrics(MetricsText* page, const NetworkReport& network) {
   Family(page, "node_answers_total", "counter",
          "Tries at a node by outcome: final, not_final, refused, fault, cancelled.");
   for (size_t i = 0; i < network.nodes.size(); ++i) {
-    const NodeMetrics& node = proxy.node_metrics(i);
+    const NodeMetrics& node = network.nodes[i].link->metrics();
     const std::array<std::pair<const char*, const Counter*>, 5> outcomes = {{
         {"final", &node.final_answers},
         {"not_final", &node.not_final},
@@ -106,12 +106,12 @@ void AppendNodeMetrics(MetricsText* page, Proxy& proxy, const NetworkReport& net
     }
   }
   NodeFamily(page, network, "node_batches_total", "counter", "Batches of messages sent to a node.",
-             [&](size_t i) { return Value(proxy.node_metrics(i).batches); });
+             [&](size_t i) { return Value(network.nodes[i].link->metrics().batches); });
   NodeFamily(page, network, "node_batch_messages_total", "counter", "Messages in those batches.",
-             [&](size_t i) { return Value(proxy.node_metrics(i).batch_items); });
+             [&](size_t i) { return Value(network.nodes[i].link->metrics().batch_items); });
   NodeFamily(page, network, "node_queue_full_total", "counter",
              "Messages not handed to a node because its queue was full.",
-             [&](size_t i) { return Value(proxy.node_metrics(i).queue_full); });
+             [&](size_t i) { return Value(network.nodes[i].link->metrics().queue_full); });
   NodeFamily(page, network, "node_queued_messages", "gauge",
              "Messages that wait to be sent to a node.",
              [&](size_t i) { return network.nodes[i].queued_messages; });
@@ -128,7 +128,8 @@ void AppendNodeMetrics(MetricsText* page, Proxy& proxy, const NetworkReport& net
              [&](size_t i) { return network.nodes[i].lag; });
   Family(page, "node_duration_seconds", "histogram", "Duration of tries at a node.");
   for (size_t i = 0; i < network.nodes.size(); ++i) {
-    Histogram(page, {{"node", network.nodes[i].report.address}}, proxy.node_metrics(i).duration);
+    Histogram(page, {{"node", network.nodes[i].report.address}},
+              network.nodes[i].link->metrics().duration);
   }
 }
 
@@ -163,7 +164,7 @@ std::string_view RouteName(RouteId route) {
   return "";
 }
 
-std::string NetworkJson(const NetworkReport& network, Strategy read, Strategy write) {
+std::string NetworkJson(const NetworkReport& network) {
   std::string out = "{\"nodes\":[";
   for (const NetworkReport::Node& node : network.nodes) {
     const NodeReport& report = node.report;
@@ -181,8 +182,8 @@ std::string NetworkJson(const NetworkReport& network, Strategy read, Strategy wr
   out.append("],\"ready\":").append(std::to_string(network.ready));
   out.append(",\"total\":").append(std::to_string(network.nodes.size()));
   out.append(",\"converged\":").append(network.converged ? "true" : "false");
-  out.append(",\"strategy\":{\"read\":").append(JsonText(StrategyName(read)));
-  out.append(",\"write\":").append(JsonText(StrategyName(write))).append("}}");
+  out.append(",\"strategy\":{\"read\":").append(JsonText(StrategyName(network.read_strategy)));
+  out.append(",\"write\":").append(JsonText(StrategyName(network.write_strategy))).append("}}");
   return out;
 }
 
@@ -219,7 +220,7 @@ std::string RenderMetrics(Proxy& proxy, const http::ServerStats& server) {
   Family(&page, "build_info", "gauge", "Always 1; the version is a label.");
   page.Sample({{"version", std::string(ProjectVersion())}}, 1);
   AppendRouteMetrics(&page, metrics);
-  AppendNodeMetrics(&page, proxy, network);
+  AppendNodeMetrics(&page, network);
   gauge("nodes", "Configured nodes.", network.nodes.size());
   gauge("nodes_ready", "Nodes that count as ready.", static_cast<uint64_t>(network.ready));
   gauge("converged", "1 while all nodes that answer hold the same log.", network.converged ? 1 : 0);
@@ -229,6 +230,12 @@ std::string RenderMetrics(Proxy& proxy, const http::ServerStats& server) {
   counter("retry_rounds_total", "Times that all nodes were asked once more.", metrics.rounds);
   counter("retry_rounds_refused_total", "Times that they were not: over the budget.",
           metrics.rounds_refused);
+  counter("rate_limited_total", "Requests answered 429: over the rate of their client's address.",
+          metrics.rate_limited);
+  counter("shared_reads_total", "Reads answered by what an identical one in flight got.",
+          metrics.shared_reads);
+  counter("shared_writes_total", "Messages answered by what one with the same key in flight got.",
+          metrics.shared_writes);
   counter("unanswered_total", "Requests that no node could take.", metrics.unanswered);
   gauge("connections_open", "Client connections.", server.connections_open);
   counter("connections_accepted_total", "Client connections accepted.",

@@ -10,7 +10,7 @@
 
 namespace chatchain {
 
-std::string NetworkJson(const NetworkReport& network, Strategy read, Strategy write);
+std::string NetworkJson(const NetworkReport& network);
 
 // The body of /readyz. `draining` wins over what the nodes are.
 std::string ReadyJson(const NetworkReport& network, bool draining);

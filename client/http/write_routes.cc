@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <set>
 #include <utility>
 
 #include "client/http/headers.h"
@@ -58,25 +59,40 @@ Try<WriteHead> ParseHead(const WriteRouteContext& context, http::Request& reques
   return head;
 }
 
-Try<Stamp> TakeStamp(const WriteRouteContext& context, std::string_view name,
-                     std::optional<std::string_view> given) {
-  if (!given) return context.hlc.Next();
+struct GivenStamp {
+  Stamp stamp = 0;
+  bool made_here = false;  // no other request has it
+};
+
+Try<GivenStamp> TakeStamp(const WriteRouteContext& context, std::string_view name,
+                          std::optional<std::string_view> given) {
+  if (!given) return GivenStamp{context.hlc.Next(), true};
   const auto stamp = ParseHexU64(*given);
   if (!stamp) return Err(Invalid(name, "must be 16 lower-case hex digits"));
-  return context.hlc.Accept(*stamp);
+  return GivenStamp{context.hlc.Accept(*stamp), false};
 }
 
-// The item as it goes to every node, on every try. `key` empty: one is made.
-Try<std::string> MakeItem(const WriteRouteContext& context, Message message, std::string key,
-                          Stamp stamp) {
+struct MadeItem {
+  std::string json;  // as it goes to every node, on every try
+  std::string name;  // sender and key: what makes it the same message as another
+  std::string id;    // as shown: the same only with the same content
+  // When this request accepted it, as accepted_at says it; empty: another may have the same stamp.
+  std::string accepted_at;
+};
+
+// `key` empty: one is made.
+Try<MadeItem> MakeItem(const WriteRouteContext& context, Message message, std::string key,
+                       const GivenStamp& given) {
   message.key = key.empty() ? MakeUuidV7(context.hlc.NowMs(), context.random) : std::move(key);
   auto valid = Validate(std::move(message));
   if (!valid) return Err(InvalidMessage(std::move(valid.error())));
-  std::string item = "{";
-  AppendMessageMembers(&item, valid->message());
-  item.append(",\"key\":");
-  AppendJsonString(&item, valid->message().key);
-  item.append(",\"stamp\":\"").append(HexU64(stamp)).append("\"}");
+  MadeItem item{.json = "{", .name = valid->message().sender + '\0' + valid->message().key};
+  AppendMessageMembers(&item.json, valid->message());
+  item.json.append(",\"key\":");
+  AppendJsonString(&item.json, valid->message().key);
+  item.json.append(",\"stamp\":\"").append(HexU64(given.stamp)).append("\"}");
+  item.id = valid->id().Text();
+  if (given.made_here) item.accepted_at = FormatTime(StampMs(given.stamp));
   return item;
 }
 
@@ -86,7 +102,16 @@ struct Shown {
   std::string body;
 };
 
-Shown Show(ItemOutcome item, int copies, const WriteHead& head) {
+// A node says 200 of a message that reached it by sync before it came from here. It is as new as
+// this request when nothing has accepted it before this request did.
+bool IsNew(const ItemOutcome& item, const std::string& accepted_at) {
+  if (item.status != 200) return item.status == 201;
+  const auto time = JsonMember(item.body, "accepted_at");
+  return !accepted_at.empty() && time && PlainJsonString(*time) == accepted_at;
+}
+
+Shown Show(ItemOutcome item, int copies, const WriteHead& head, const std::string& accepted_at) {
+  if (IsNew(item, accepted_at)) item.status = 201;
   Shown shown{item.status, std::move(item.body)};
   if (!head.acks.empty() && shown.status >= 200 && shown.status < 300) {
     copies = std::max(copies, 1);
@@ -120,7 +145,7 @@ void AddOrigin(const WriteRouteContext& context, const WriteResult& result, int 
 }
 
 // One item of a client's batch: an item for the nodes, or what is wrong with it.
-Try<std::string> ItemFromJson(const WriteRouteContext& context, const Json& json) {
+Try<MadeItem> ItemFromJson(const WriteRouteContext& context, const Json& json) {
   auto message = MessageFromJson(json, {"key", "stamp"});
   if (!message) return Err(std::move(message.error()));
   std::string key;
@@ -183,16 +208,23 @@ http::Response SendMessage(const WriteRouteContext& context, http::Request& requ
   auto item = MakeItem(context, std::move(*message), std::string(key->value_or("")), *stamp);
   if (!item) return http::ProblemResponse(item.error());
 
-  WriteResult result = context.proxy.Write({.items = {std::move(*item)},
+  // Only a key that the client chose can come twice.
+  bool repeated = false;
+  WriteResult result = context.proxy.Write({.items = {std::move(item->json)},
                                             .copies = head->copies,
                                             .acks = head->acks,
-                                            .deadline = request.deadline});
+                                            .deadline = request.deadline},
+                                           *key ? item->id : "", &repeated);
   ItemOutcome& outcome = result.items.front();
+  if (repeated) {
+    outcome.status = 200;
+    item->accepted_at.clear();
+  }
   if (outcome.status == 0) return NobodyTook(result, outcome);
   const int node = outcome.node;
   const bool stored = outcome.status < 300;
-  const bool replayed = outcome.status == 200;
-  Shown shown = Show(std::move(outcome), result.copies.front(), *head);
+  const bool replayed = outcome.status == 200 && !IsNew(outcome, item->accepted_at);
+  Shown shown = Show(std::move(outcome), result.copies.front(), *head, item->accepted_at);
 
   http::Response response = http::JsonResponse(shown.status, std::move(shown.body));
   if (shown.status >= 300) response.content_type = kProblemContentType;
@@ -220,10 +252,14 @@ http::Response SendBatch(const WriteRouteContext& context, http::Request& reques
 
   std::vector<std::optional<Problem>> refused(messages->size());
   std::vector<std::string> items;
+  std::vector<std::string> accepted_at;  // of each
+  std::set<std::string> names;
   for (size_t i = 0; i < messages->size(); ++i) {
     auto item = ItemFromJson(context, (*messages)[i]);
     if (item) {
-      items.push_back(std::move(*item));
+      items.push_back(std::move(item->json));
+      // What repeats an item of this batch may have its very time, and is not new.
+      accepted_at.push_back(names.insert(std::move(item->name)).second ? item->accepted_at : "");
     } else {
       refused[i] = std::move(item.error());
     }
@@ -253,7 +289,7 @@ http::Response SendBatch(const WriteRouteContext& context, http::Request& reques
       AppendResult(&body, 503, NobodyTook(result, item).body);
     } else {
       if (node < 0) node = item.node;
-      const Shown shown = Show(std::move(item), result.copies[next], *head);
+      const Shown shown = Show(std::move(item), result.copies[next], *head, accepted_at[next]);
       AppendResult(&body, shown.status, shown.body);
     }
     ++next;

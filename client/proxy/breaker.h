@@ -18,6 +18,8 @@ struct BreakerOptions {
   int failures_to_open = 5;
   int open_ms = 1'000;  // the first time; doubled at each trip in a row
   int max_open_ms = 30'000;
+
+  bool operator==(const BreakerOptions&) const = default;
 };
 
 class Breaker {

@@ -113,13 +113,10 @@ std::optional<FollowPage> ParseFollowPage(std::string_view blocks) {
   return page;
 }
 
-Follower::Follower(Proxy& proxy, std::vector<std::string> nodes, int connect_timeout_ms,
+Follower::Follower(Proxy& proxy, const std::vector<std::string>& nodes, int connect_timeout_ms,
                    const Clock& clock)
     : proxy_(proxy), clock_(clock), hub_({.readers = kReaders, .drop_repeats = true}, *this) {
-  for (std::string& address : nodes) {
-    clients_.push_back(std::make_unique<http::Client>(
-        std::move(address), http::ClientOptions{.connect_timeout_ms = connect_timeout_ms}));
-  }
+  set_nodes(nodes, connect_timeout_ms);
 }
 
 Follower::~Follower() {
@@ -134,6 +131,23 @@ void Follower::Start(feed::Hub::Post post) {
   });
 }
 
+void Follower::set_nodes(const std::vector<std::string>& nodes, int connect_timeout_ms) {
+  MutexLock lock(mutex_);
+  std::vector<Upstream> clients;
+  for (const std::string& address : nodes) {
+    const auto same = std::find_if(clients_.begin(), clients_.end(), [&](const Upstream& client) {
+      return client->address() == address;
+    });
+    clients.push_back(
+        same != clients_.end()
+            ? *same
+            : std::make_shared<http::Client>(
+                  address, http::ClientOptions{.connect_timeout_ms = connect_timeout_ms}));
+  }
+  clients_ = std::move(clients);
+  if (std::find(clients_.begin(), clients_.end(), current_) == clients_.end()) current_ = nullptr;
+}
+
 void Follower::Stop() {
   stopping_ = true;
   hub_.Stop();
@@ -142,23 +156,31 @@ void Follower::Stop() {
 
 // ---- asking
 
-std::vector<int> Follower::NodesInOrder(const std::optional<TokenVector>& wanted) {
+std::vector<Follower::Upstream> Follower::NodesInOrder(const std::optional<TokenVector>& wanted) {
+  std::vector<Upstream> clients;
+  Upstream current;
+  {
+    MutexLock lock(mutex_);
+    clients = clients_;
+    current = current_;
+  }
   const SteadyTime now = clock_.Steady();
   std::vector<NodeView> views;
-  for (size_t i = 0; i < clients_.size(); ++i) {
-    NodeView view = proxy_.node(i).View(now);
-    if (wanted) {
-      const auto heads = proxy_.node(i).heads();
+  for (const Upstream& client : clients) {
+    NodeView view;
+    if (const auto node = proxy_.FindNode(client->address())) {
+      view = node->View(now);
+      const auto heads = wanted ? node->heads() : nullptr;
       view.satisfies = heads != nullptr && Satisfies(*heads, *wanted);
     }
     views.push_back(view);
   }
-  std::vector<int> order = Choose(views, /*for_write=*/false, rotation_.fetch_add(1)).order;
-  // To stay is best: positions of one node are in one order.
-  const int current = current_.load();
-  if (current >= 0 && IsReady(views[static_cast<size_t>(current)])) {
-    std::erase(order, current);
-    order.insert(order.begin(), current);
+  std::vector<Upstream> order;
+  for (const int i : Choose(views, /*for_write=*/false, rotation_.fetch_add(1)).order) {
+    const Upstream& client = clients[static_cast<size_t>(i)];
+    // To stay is best: positions of one node are in one order.
+    const bool stay = client == current && IsReady(views[static_cast<size_t>(i)]);
+    order.insert(stay ? order.begin() : order.end(), client);
   }
   return order;
 }
@@ -169,25 +191,25 @@ Try<http::ClientResponse> Follower::Ask(const std::string& target, std::string_v
   http::ClientRequest request{.method = "GET", .target = target};
   request.headers.Set("Accept", std::string(accept));
   std::string said = "no node could answer";
-  for (const int node : NodesInOrder(wanted)) {
+  for (const Upstream& node : NodesInOrder(wanted)) {
     const SteadyTime now = clock_.Steady();
     if (stopping_ || now >= deadline) break;
     polls_.fetch_add(1, std::memory_order_relaxed);
     if (attempts != nullptr) ++*attempts;
-    auto response = clients_[static_cast<size_t>(node)]->Send(
-        request, std::min(deadline, now + milliseconds(wait_ms) + kSlack));
+    auto response = node->Send(request, std::min(deadline, now + milliseconds(wait_ms) + kSlack));
     if (response && response->headers.Get("ChatChain-Node") &&
         (response->status == 200 || response->status == 400 || response->status == 422)) {
-      const int before = current_.exchange(node);
-      if (before >= 0 && before != node) moves_.fetch_add(1, std::memory_order_relaxed);
+      MutexLock lock(mutex_);
+      if (current_ != nullptr && current_ != node) moves_.fetch_add(1, std::memory_order_relaxed);
+      current_ = node;
       return std::move(*response);
     }
     failed_polls_.fetch_add(1, std::memory_order_relaxed);
-    said += "; " + clients_[static_cast<size_t>(node)]->address() + ": " +
+    said += "; " + node->address() + ": " +
             (response ? "status " + std::to_string(response->status) : response.error().detail);
     // Somebody else is to be followed, unless there is nobody.
-    int expected = node;
-    current_.compare_exchange_strong(expected, -1);
+    MutexLock lock(mutex_);
+    if (current_ == node) current_ = nullptr;
   }
   return Err(Unavailable(said));
 }
@@ -195,7 +217,12 @@ Try<http::ClientResponse> Follower::Ask(const std::string& target, std::string_v
 Try<FollowPage> Follower::AskPage(const std::string& after, const Filter& filter, size_t limit,
                                   int wait_ms, SteadyTime deadline) {
   std::optional<TokenVector> wanted;
-  if (current_.load() < 0) {
+  bool anew = false;
+  {
+    MutexLock lock(mutex_);
+    anew = current_ == nullptr;
+  }
+  if (anew) {
     if (auto covers = proxy_.tokens().DecodeFeed(after)) wanted = std::move(*covers);
   }
   auto response =

@@ -49,11 +49,13 @@ struct FollowStats {
 
 class Follower final : public feed::Source {
  public:
-  Follower(Proxy& proxy, std::vector<std::string> nodes, int connect_timeout_ms,
+  Follower(Proxy& proxy, const std::vector<std::string>& nodes, int connect_timeout_ms,
            const Clock& clock);
   ~Follower() override;
 
   void Start(feed::Hub::Post post);
+  // The nodes to be asked from now on; a request under way ends with the one that it asked.
+  void set_nodes(const std::vector<std::string>& nodes, int connect_timeout_ms);
   // REQUIRES: before the server that `post` belongs to ends.
   void Stop();
 
@@ -86,7 +88,8 @@ class Follower final : public feed::Source {
   Try<http::ClientResponse> Ask(const std::string& target, std::string_view accept, int wait_ms,
                                 SteadyTime deadline, int* attempts,
                                 const std::optional<TokenVector>& wanted = std::nullopt);
-  std::vector<int> NodesInOrder(const std::optional<TokenVector>& wanted);
+  using Upstream = std::shared_ptr<http::Client>;
+  std::vector<Upstream> NodesInOrder(const std::optional<TokenVector>& wanted);
   Try<FollowPage> AskPage(const std::string& after, const Filter& filter, size_t limit, int wait_ms,
                           SteadyTime deadline);
   feed::EventPtr EventOf(FollowPage::Message&& message, int64_t number);
@@ -95,11 +98,9 @@ class Follower final : public feed::Source {
 
   Proxy& proxy_;
   const Clock& clock_;
-  std::vector<std::unique_ptr<http::Client>> clients_;
   feed::Hub hub_;
   std::atomic<bool> stopping_{false};
   std::atomic<bool> draining_{false};
-  std::atomic<int> current_{-1};  // the followed node
   std::atomic<uint64_t> rotation_{0};
   std::atomic<uint64_t> polls_{0};
   std::atomic<uint64_t> failed_polls_{0};
@@ -108,6 +109,8 @@ class Follower final : public feed::Source {
   std::atomic<bool> behind_{false};
 
   mutable Mutex mutex_;
+  std::vector<Upstream> clients_ GUARDED_BY(mutex_);
+  Upstream current_ GUARDED_BY(mutex_);                // the followed node; null: none
   std::deque<Position> positions_ GUARDED_BY(mutex_);  // the newest last
 
   // Of the following thread.

@@ -86,20 +86,31 @@ void Hedger::Run() {
 
 void Hedger::Consider(const std::shared_ptr<ReadRace>& race, bool asked_before) {
   const SteadyTime now = clock_.Steady();
-  const std::vector<int> running = race->running_nodes();
+  const std::vector<ReadRace::RunningTry> running = race->running_tries();
   if (running.empty()) return;
-  const bool mute = std::all_of(running.begin(), running.end(), [&](int node) {
-    return nodes_[static_cast<size_t>(node)]->View(now).mute;
+  const auto all = [&](auto says) {
+    return std::all_of(
+        running.begin(), running.end(), [&](const ReadRace::RunningTry& running_try) {
+          return says(*nodes_[static_cast<size_t>(running_try.node)], running_try.since);
+        });
+  };
+  const bool mute = all([&](const NodeLink& node, SteadyTime) { return node.View(now).mute; });
+  const bool quiet = !race->may_wait() && all([&](const NodeLink& node, SteadyTime since) {
+    return node.Quiet(since, now);
   });
-  if (!race->CanHedge(mute)) return;
-  if (!mute) {
+  const bool moving_on = mute || quiet;
+  if (moving_on && race->Settle()) return;
+  if (!race->CanHedge(moving_on)) return;
+  if (!moving_on) {
     if (asked_before) return;
     if (!budgets_.hedges.Take(now)) {
       metrics_.hedges_refused.fetch_add(1, std::memory_order_relaxed);
       return;
     }
+  } else if (!mute && !budgets_.retries.Take(now)) {
+    return;  // until it is mute, or the budget has grown
   }
-  const int node = race->TakeHedge(mute);
+  const int node = race->TakeHedge(moving_on);
   if (node < 0) return;
   metrics_.hedges.fetch_add(1, std::memory_order_relaxed);
   if (!helpers_.Submit([race, node] { race->Run(node); })) race->GiveBack(node);

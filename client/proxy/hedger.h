@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Watches reads that wait for their node and sends a second try when the first is slow: after its
 // p95, at most once a read, within the budget. Nodes that are mute (hung) are left without asking
-// the budget, under every strategy: that is moving on, not hedging.
+// the budget, under every strategy: that is moving on, not hedging. Before a node counts as mute, a
+// read that need not wait for anything moves on within the retry budget; and an answer that is not
+// final does not wait for nodes that hang.
 //
 // One thread, named "hedger", looks every 5 ms while reads are under way; a read that is answered
 // fast costs an entry in a list and no wake-up. Thread-safe.

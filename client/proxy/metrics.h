@@ -65,7 +65,10 @@ struct ProxyMetrics {
   Counter hedges_refused{0};  // not asked: over the budget
   Counter rounds{0};          // all nodes failed, and all were asked again
   Counter rounds_refused{0};
-  Counter unanswered{0};  // requests that no node could take
+  Counter rate_limited{0};   // requests over their client's rate
+  Counter shared_reads{0};   // answered by what another client's identical request got
+  Counter shared_writes{0};  // the same of requests with the same key
+  Counter unanswered{0};     // requests that no node could take
 };
 
 }  // namespace chatchain

@@ -13,6 +13,10 @@ namespace {
 // A node that owes an answer and has given none for this long is asked after the others. Longer
 // than a node may rightly wait for a session token (500 ms).
 constexpr auto kMuteAfter = std::chrono::milliseconds(750);
+// A read that names no session waits for nothing at the node. Silence as long as this makes it
+// worth a retry elsewhere; whoever is left so is asked after the others until the next sign of
+// life.
+constexpr auto kQuietAfter = std::chrono::milliseconds(250);
 constexpr auto kLeastPatience = std::chrono::milliseconds(250);
 // Reads older than this say less of a node than its last probe.
 constexpr auto kReadIsOld = std::chrono::seconds(5);
@@ -44,10 +48,9 @@ bool IsKeyReused(const http::ClientResponse& response) {
 
 }  // namespace
 
-NodeLink::NodeLink(int index, std::string address, const NodeLinkOptions& options,
-                   const Clock& clock, Random& random)
-    : index_(index),
-      options_(options),
+NodeLink::NodeLink(std::string address, const NodeLinkOptions& options, const Clock& clock,
+                   Random& random)
+    : options_(options),
       clock_(clock),
       random_(random),
       client_(std::move(address),
@@ -61,14 +64,14 @@ void NodeLink::Begin() {
   if (owed_++ == 0) last_sign_ = now;
 }
 
-void NodeLink::End(bool answered) {
+void NodeLink::End(bool answered, std::chrono::milliseconds patience) {
   const SteadyTime now = clock_.Steady();
   MutexLock lock(mutex_);
   --owed_;
   if (answered) {
     last_sign_ = now;
     left_mute_ = false;
-  } else if (now - last_sign_ > kMuteAfter) {
+  } else if (now - last_sign_ >= patience) {
     left_mute_ = true;
   }
 }
@@ -121,7 +124,11 @@ NodeAnswer NodeLink::Ask(const http::ClientRequest& request, Expect expect, Stea
                        ? client_.address() + ": " + error.detail
                        : error.detail;
   }
-  if (!patient) End(result.has_value());
+  if (!patient) {
+    const bool waits = request.method != "GET" || request.headers.Get("ChatChain-Session");
+    // Silence of the node and of this try: others may have been waiting for long.
+    End(result.has_value(), waits || end - begin < kQuietAfter ? kMuteAfter : kQuietAfter);
+  }
   Record(answer, request.method == "GET", MicrosSince(begin, end), end);
   return answer;
 }
@@ -204,6 +211,11 @@ NodeView NodeLink::View(SteadyTime now) const {
                   (probe_sent_ && now - *probe_sent_ > kMuteAfter),
           .latency_us = static_cast<int64_t>(expected_us_),
           .in_flight = owed_};
+}
+
+bool NodeLink::Quiet(SteadyTime since, SteadyTime now) const {
+  MutexLock lock(mutex_);
+  return now - std::max(since, last_sign_) >= kQuietAfter;
 }
 
 std::shared_ptr<const HeadVector> NodeLink::heads() const {

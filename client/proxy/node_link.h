@@ -59,12 +59,13 @@ struct NodeLinkOptions {
   int connect_timeout_ms = 300;
   int hedge_min_ms = 20;
   int hedge_max_ms = 500;
+
+  bool operator==(const NodeLinkOptions&) const = default;
 };
 
 class NodeLink {
  public:
-  NodeLink(int index, std::string address, const NodeLinkOptions& options, const Clock& clock,
-           Random& random);
+  NodeLink(std::string address, const NodeLinkOptions& options, const Clock& clock, Random& random);
 
   // One try. `deadline` bounds it; `patient` is for requests that may rightly wait long at the node
   // and say nothing of its health meanwhile. A cancelled try counts as one that took at least that
@@ -83,23 +84,26 @@ class NodeLink {
   void set_identity(std::string id, std::optional<int64_t> messages);
 
   NodeView View(SteadyTime now) const;
+  // No sign of life since `since`, for so long that a read which needs not wait for anything would
+  // have been answered: see kQuietAfter.
+  bool Quiet(SteadyTime since, SteadyTime now) const;
   std::shared_ptr<const HeadVector> heads() const;
   int64_t hedge_delay_ms();
   NodeReport Report();
 
-  int index() const { return index_; }
+  const NodeLinkOptions& options() const { return options_; }
   const std::string& address() const { return client_.address(); }
   NodeMetrics& metrics() { return metrics_; }
+  const NodeMetrics& metrics() const { return metrics_; }
 
  private:
   // Owes an answer from here on: silence counts as hanging.
   void Begin();
-  // `answered`: it showed a sign of life.
-  void End(bool answered);
+  // `answered`: it showed a sign of life. `patience`: silence that long says that it hangs.
+  void End(bool answered, std::chrono::milliseconds patience);
   NodeAnswer JudgeAnswer(http::ClientResponse response, Expect expect) const;
   void Record(const NodeAnswer& answer, bool get, int64_t took_us, SteadyTime now);
 
-  const int index_;
   const NodeLinkOptions options_;
   const Clock& clock_;
   Random& random_;

@@ -40,14 +40,24 @@ PaceStep NextStep(const PaceState& state, SteadyTime now) {
   if (state.done || now >= state.deadline) return finish;
 
   const bool more = state.asked < state.nodes;
-  const size_t next =
-      state.strategy == Strategy::kFanout ? state.tier_end : std::min(state.asked + 1, state.nodes);
+  const bool fanout = state.strategy == Strategy::kFanout;
+  // Some of the ready nodes are spared as long as the first ones do well.
+  const bool spared =
+      fanout && state.first_ask < state.first_tier && state.asked < state.first_tier;
+  const size_t next = !fanout                      ? std::min(state.asked + 1, state.nodes)
+                      : spared && state.asked == 0 ? state.first_ask
+                                                   : state.tier_end;
   if (state.outstanding == 0) {
     if (state.answered && state.asked >= state.first_tier) return finish;
     return more ? Ask(next) : finish;
   }
 
   // Somebody still owes an answer.
+  if (spared) {
+    const SteadyTime lead_end = state.last_ask + milliseconds(state.lead_ms);
+    const bool failed = state.outstanding < state.asked && !state.stored;
+    return failed || now >= lead_end ? Ask(next) : Wait(std::min(lead_end, state.deadline));
+  }
   const SteadyTime try_end = state.last_ask + milliseconds(state.try_ms);
   if (state.answered && state.asked >= state.first_tier) {
     return now >= try_end ? finish : Wait(std::min(try_end, state.deadline));
@@ -58,8 +68,7 @@ PaceStep NextStep(const PaceState& state, SteadyTime now) {
     if (now >= hedge_at) return {.kind = PaceStep::Kind::kHedge, .ask_until = next};
     return Wait(std::min({hedge_at, try_end, state.deadline}));
   }
-  const SteadyTime patience_end =
-      state.strategy == Strategy::kFanout ? state.last_ask + milliseconds(state.stall_ms) : try_end;
+  const SteadyTime patience_end = fanout ? state.last_ask + milliseconds(state.stall_ms) : try_end;
   return now >= patience_end ? Ask(next) : Wait(std::min(patience_end, state.deadline));
 }
 

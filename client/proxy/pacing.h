@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <optional>
 
 #include "client/config.h"
@@ -28,16 +29,21 @@ std::optional<std::chrono::milliseconds> RoundBackoff(int round);
 struct PaceState {
   Strategy strategy = Strategy::kFanout;
   size_t nodes = 0;
+  // Fan-out: so many nodes at first, the rest of their tier when those are late or fail. At
+  // least 1.
+  size_t first_ask = std::numeric_limits<size_t>::max();
   size_t first_tier = 0;  // the nodes that an answer that is not final waits for
   size_t tier_end = 0;    // of the next node to be asked
   size_t asked = 0;
   size_t outstanding = 0;  // asked, and neither answered nor failed
   bool done = false;       // a final answer is here
+  bool stored = false;     // durable somewhere: at most copies are waited for
   bool answered = false;   // at least an answer that is not final is here, for every item
   bool hedged = false;     // the hedge was sent, or the budget refused it
   SteadyTime last_ask{};
   SteadyTime deadline{};
   int64_t hedge_delay_ms = 0;
+  int64_t lead_ms = 0;   // fan-out: when the first_ask nodes are late
   int64_t stall_ms = 0;  // fan-out: silence after which the lesser nodes are asked too
   int64_t try_ms = 0;    // TryTimeoutMs
 };

@@ -14,46 +14,139 @@ namespace {
 constexpr double kHedgeBurst = 10;
 constexpr double kRetryBurst = 100;
 
+// The same for reads that must have the same answer.
+std::string KeyOf(const ReadRequest& request) {
+  std::string key = request.target;
+  for (const auto& [name, value] : request.headers.all()) {
+    key.append("\n").append(name).append(":").append(value);
+  }
+  key.push_back(request.expect == Expect::kPage ? 'p' : 'o');
+  return key;
+}
+
 }  // namespace
 
-Proxy::Proxy(const ClientConfig& config, const Clock& clock, Random& random)
-    : clock_(clock),
-      tokens_(config.cluster_name),
-      budgets_{
-          .hedges = {config.hedge_percent / 100.0, config.hedge_percent > 0 ? kHedgeBurst : 0, 0},
-          .retries = {config.retry_percent / 100.0, kRetryBurst,
-                      static_cast<double>(config.retry_per_second)}} {
-  const NodeLinkOptions link_options{.breaker = {.failures_to_open = config.breaker_failures,
-                                                 .open_ms = config.breaker_open_ms,
-                                                 .max_open_ms = config.breaker_max_ms},
-                                     .connect_timeout_ms = config.connect_timeout_ms,
-                                     .hedge_min_ms = config.hedge_min_ms,
-                                     .hedge_max_ms = config.hedge_max_ms};
+Proxy::Nodes::Nodes(const ClientConfig& config)
+    : budgets{.hedges = {config.hedge_percent / 100.0, config.hedge_percent > 0 ? kHedgeBurst : 0,
+                         0},
+              .retries = {config.retry_percent / 100.0, kRetryBurst,
+                          static_cast<double>(config.retry_per_second)}},
+      read_strategy(config.read_strategy),
+      write_strategy(config.write_strategy) {}
+
+std::vector<NodeLink*> Proxy::Nodes::links() const {
   std::vector<NodeLink*> links;
-  for (const std::string& address : config.nodes) {
-    nodes_.push_back(std::make_unique<NodeLink>(static_cast<int>(nodes_.size()), address,
-                                                link_options, clock, random));
-    links.push_back(nodes_.back().get());
-  }
-  reader_ = std::make_unique<Reader>(links, config.read_strategy, tokens_, hints_, budgets_,
-                                     metrics_, clock);
-  writer_ = std::make_unique<Writer>(
-      links, config.write_strategy,
-      WriteLaneOptions{.queue_messages = static_cast<size_t>(config.queue_per_node_messages),
-                       .batch_messages = static_cast<size_t>(config.batch_max_items)},
-      config.hedge_max_ms, budgets_, metrics_, clock);
-  for (NodeLink* link : links) {
-    probers_.push_back(std::make_unique<Prober>(*link, config.probe_interval_ms, clock));
-  }
+  links.reserve(members.size());
+  for (const auto& member : members) links.push_back(&member->link);
+  return links;
+}
+
+Proxy::Proxy(const ClientConfig& config, const Clock& clock, Random& random)
+    : clock_(clock), random_(random), tokens_(config.cluster_name) {
+  auto nodes = MakeNodes(config, nullptr);
+  MutexLock lock(mutex_);
+  current_ = std::move(nodes);
 }
 
 Proxy::~Proxy() = default;
 
+std::shared_ptr<Proxy::Nodes> Proxy::MakeNodes(const ClientConfig& config, const Nodes* before) {
+  const NodeLinkOptions options{.breaker = {.failures_to_open = config.breaker_failures,
+                                            .open_ms = config.breaker_open_ms,
+                                            .max_open_ms = config.breaker_max_ms},
+                                .connect_timeout_ms = config.connect_timeout_ms,
+                                .hedge_min_ms = config.hedge_min_ms,
+                                .hedge_max_ms = config.hedge_max_ms};
+  auto nodes = std::make_shared<Nodes>(config);
+  for (const std::string& address : config.nodes) {
+    std::shared_ptr<Member> member;
+    if (before != nullptr) {
+      for (const auto& old : before->members) {
+        const bool same = old->link.address() == address && old->link.options() == options &&
+                          old->probe_interval_ms == config.probe_interval_ms;
+        if (same) member = old;
+      }
+    }
+    if (member == nullptr) {
+      member =
+          std::make_shared<Member>(address, options, config.probe_interval_ms, clock_, random_);
+    }
+    nodes->members.push_back(std::move(member));
+  }
+  nodes->reader = std::make_unique<Reader>(nodes->links(), config.read_strategy, tokens_,
+                                           nodes->hints, nodes->budgets, metrics_, clock_);
+  nodes->writer = std::make_unique<Writer>(
+      nodes->links(), config.write_strategy,
+      WriteLaneOptions{.queue_messages = static_cast<size_t>(config.queue_per_node_messages),
+                       .batch_messages = static_cast<size_t>(config.batch_max_items)},
+      config.hedge_max_ms, nodes->budgets, metrics_, clock_);
+  return nodes;
+}
+
+void Proxy::Probe(Member* member) {
+  if (member->prober != nullptr) return;
+  member->prober = std::make_unique<Prober>(member->link, member->probe_interval_ms, clock_);
+}
+
+void Proxy::StartProbing() {
+  probing_ = true;
+  for (const auto& member : current()->members) Probe(member.get());
+}
+
+void Proxy::Reconfigure(const ClientConfig& config) {
+  std::shared_ptr<Nodes> before = current();
+  auto nodes = MakeNodes(config, before.get());
+  if (probing_) {
+    for (const auto& member : nodes->members) Probe(member.get());
+  }
+  MutexLock lock(mutex_);
+  current_.swap(nodes);
+  // What was replaced ends after the lock, here or with the last request that uses it.
+}
+
+std::unique_ptr<Proxy::ReadTicket> Proxy::JoinRead(const ReadRequest& request) {
+  return reads_.Join(KeyOf(request), request.deadline);
+}
+
+ReadResult Proxy::Read(ReadRequest request) {
+  const std::string key = KeyOf(request);
+  const SteadyTime deadline = request.deadline;
+  bool shared = false;
+  auto result = reads_.Do(
+      key, deadline, [&] { return current()->reader->Read(std::move(request)); },
+      [](const ReadResult& read) { return read.answered; }, &shared);
+  if (!result) return current()->reader->Read(std::move(request));
+  if (shared) CountSharedRead();
+  return std::move(*result);
+}
+
+WriteResult Proxy::Write(WriteRequest request, const std::string& name, bool* repeated) {
+  if (name.empty()) return current()->writer->Write(std::move(request));
+  // The same items, since identity is content; stamps are left out of account.
+  const SteadyTime deadline = request.deadline;
+  bool shared = false;
+  auto result = writes_.Do(
+      name + '\0' + request.acks, deadline,
+      [&] { return current()->writer->Write(std::move(request)); },
+      [](const WriteResult& write) {
+        return std::all_of(write.items.begin(), write.items.end(), [](const ItemOutcome& item) {
+          return item.status >= 200 && item.status < 300;
+        });
+      },
+      &shared);
+  if (!result) return current()->writer->Write(std::move(request));
+  if (shared) metrics_.shared_writes.fetch_add(1, std::memory_order_relaxed);
+  if (repeated != nullptr) *repeated = shared;
+  return std::move(*result);
+}
+
 std::string Proxy::JoinSession(const std::vector<WriteOutcome::Source>& sources,
                                const std::string& brought) {
   if (sources.empty()) return brought;
+  const auto nodes = current();
+  TokenHints& hints = nodes->hints;
   if (sources.size() == 1 && brought.empty()) {
-    hints_.Remember(sources.front().token, sources.front().node);
+    hints.Remember(sources.front().token, sources.front().node);
     return sources.front().token;
   }
   TokenVector joined;
@@ -63,29 +156,42 @@ std::string Proxy::JoinSession(const std::vector<WriteOutcome::Source>& sources,
   const TokenVector held = joined;
   if (const auto token = tokens_.DecodeSession(brought)) Join(&joined, *token);
   std::string text = tokens_.EncodeSession(joined);
-  if (sources.size() == 1 && joined == held) hints_.Remember(text, sources.front().node);
+  if (sources.size() == 1 && joined == held) hints.Remember(text, sources.front().node);
   return text;
 }
 
 bool Proxy::ready() const {
   const SteadyTime now = clock_.Steady();
-  return std::any_of(nodes_.begin(), nodes_.end(),
-                     [&](const auto& node) { return IsReady(node->View(now)); });
+  const auto nodes = current();
+  return std::any_of(nodes->members.begin(), nodes->members.end(),
+                     [&](const auto& member) { return IsReady(member->link.View(now)); });
+}
+
+std::shared_ptr<const NodeLink> Proxy::FindNode(std::string_view address) const {
+  for (const auto& member : current()->members) {
+    if (member->link.address() == address) return {member, &member->link};
+  }
+  return nullptr;
 }
 
 NetworkReport Proxy::Network() const {
-  NetworkReport network;
+  const auto nodes = current();
+  NetworkReport network{.read_strategy = nodes->read_strategy,
+                        .write_strategy = nodes->write_strategy};
   std::vector<const HeadVector*> heads;
-  for (size_t i = 0; i < nodes_.size(); ++i) {
-    NodeReport report = nodes_[i]->Report();
+  for (size_t i = 0; i < nodes->members.size(); ++i) {
+    const auto& member = nodes->members[i];
+    NodeReport report = member->link.Report();
     heads.push_back(report.heads.get());
     network.ready += report.ready ? 1 : 0;
-    network.nodes.push_back({.report = std::move(report),
-                             .queued_messages = writer_->queued_messages(static_cast<int>(i))});
+    network.nodes.push_back(
+        {.link = std::shared_ptr<const NodeLink>(member, &member->link),
+         .report = std::move(report),
+         .queued_messages = nodes->writer->queued_messages(static_cast<int>(i))});
   }
   const Convergence convergence = Compare(heads);
   network.converged = convergence.converged;
-  for (size_t i = 0; i < nodes_.size(); ++i) network.nodes[i].lag = convergence.lag[i];
+  for (size_t i = 0; i < network.nodes.size(); ++i) network.nodes[i].lag = convergence.lag[i];
   return network;
 }
 

@@ -2,6 +2,9 @@
 // The proxy without HTTP on the client's side: the nodes and what reads from and writes to them. It
 // holds no durable state; any number of proxies may run.
 //
+// Nodes and limits can be replaced while it works: what has begun ends with those that it began
+// with.
+//
 // Threads: the caller's for each request; per node two senders of writes and one prober; one
 // hedger; and helpers for second tries. Thread-safe.
 #pragma once
@@ -15,6 +18,7 @@
 #include "client/proxy/node_link.h"
 #include "client/proxy/prober.h"
 #include "client/proxy/reader.h"
+#include "client/proxy/single_flight.h"
 #include "client/proxy/writer.h"
 #include "common/protocol/token.h"
 
@@ -23,6 +27,7 @@ namespace chatchain {
 // What the proxy knows of the whole network, for GET /network.
 struct NetworkReport {
   struct Node {
+    std::shared_ptr<const NodeLink> link;
     NodeReport report;
     int64_t lag = -1;  // records that others have shown and it has not; -1: not known
     size_t queued_messages = 0;
@@ -30,18 +35,35 @@ struct NetworkReport {
   std::vector<Node> nodes;
   int ready = 0;
   bool converged = false;  // of the nodes that answer
+  Strategy read_strategy = Strategy::kHedged;
+  Strategy write_strategy = Strategy::kFanout;
 };
 
 class Proxy {
  public:
+  // Nodes are asked nothing before StartProbing() or the first request.
   Proxy(const ClientConfig& config, const Clock& clock, Random& random);
   // REQUIRES: no call under way. Ends what is still in flight to nodes.
   ~Proxy();
   Proxy(const Proxy&) = delete;
   Proxy& operator=(const Proxy&) = delete;
 
-  ReadResult Read(ReadRequest request) { return reader_->Read(std::move(request)); }
-  WriteResult Write(WriteRequest request) { return writer_->Write(std::move(request)); }
+  // How the nodes are is asked from now on.
+  void StartProbing();
+  // Takes the nodes, strategies, limits of nodes and budgets of `config` for what begins from now
+  // on. A node that stays keeps its connections and what is known of it.
+  void Reconfigure(const ClientConfig& config);
+
+  // Callers that ask for the same at the same time share one request to a node.
+  ReadResult Read(ReadRequest request);
+  using ReadTicket = SingleFlight<ReadResult>::Ticket;
+  // A place among those who wait for an identical read that is under way; null when there is none.
+  // Who answers by it says so.
+  std::unique_ptr<ReadTicket> JoinRead(const ReadRequest& request);
+  void CountSharedRead() { metrics_.shared_reads.fetch_add(1, std::memory_order_relaxed); }
+  // `name`: what makes the request the same as another; callers that bring the same one at the same
+  // time share one result, and those that did not begin it hear so (`*repeated`). Empty: never.
+  WriteResult Write(WriteRequest request, const std::string& name = "", bool* repeated = nullptr);
 
   // The session token of an answer to a write: what the answering nodes hold, joined with what the
   // client brought (empty: nothing).
@@ -51,21 +73,51 @@ class Proxy {
 
   NetworkReport Network() const;
   bool ready() const;
-  size_t node_count() const { return nodes_.size(); }
-  const NodeLink& node(size_t index) const { return *nodes_[index]; }
-  NodeMetrics& node_metrics(size_t node) { return nodes_[node]->metrics(); }
+  size_t node_count() const { return current()->members.size(); }
+  // A node by its address; null when it is not, or no longer, one of the nodes.
+  std::shared_ptr<const NodeLink> FindNode(std::string_view address) const;
   ProxyMetrics& metrics() { return metrics_; }
 
  private:
+  // A node from when it is configured until nobody uses it any more.
+  struct Member {
+    Member(std::string address, const NodeLinkOptions& options, int interval_ms, const Clock& clock,
+           Random& random)
+        : link(std::move(address), options, clock, random), probe_interval_ms(interval_ms) {}
+    NodeLink link;
+    const int probe_interval_ms;
+    std::unique_ptr<Prober> prober;  // null until StartProbing()
+  };
+  // What one configuration makes; never changed, shared by the requests that began with it.
+  struct Nodes {
+    explicit Nodes(const ClientConfig& config);
+    std::vector<NodeLink*> links() const;
+
+    TokenHints hints;
+    Budgets budgets;
+    Strategy read_strategy;
+    Strategy write_strategy;
+    std::vector<std::shared_ptr<Member>> members;
+    std::unique_ptr<Reader> reader;
+    std::unique_ptr<Writer> writer;
+  };
+
+  std::shared_ptr<Nodes> current() const EXCLUDES(mutex_) {
+    MutexLock lock(mutex_);
+    return current_;
+  }
+  std::shared_ptr<Nodes> MakeNodes(const ClientConfig& config, const Nodes* before);
+  void Probe(Member* member);
+
   const Clock& clock_;
+  Random& random_;
   TokenCodec tokens_;
-  TokenHints hints_;
-  Budgets budgets_;
   ProxyMetrics metrics_;
-  std::vector<std::unique_ptr<NodeLink>> nodes_;
-  std::unique_ptr<Reader> reader_;
-  std::unique_ptr<Writer> writer_;
-  std::vector<std::unique_ptr<Prober>> probers_;  // last: they stop first
+  SingleFlight<ReadResult> reads_;
+  SingleFlight<WriteResult> writes_;
+  mutable Mutex mutex_;
+  bool probing_ = false;  // of the one thread that starts and reconfigures
+  std::shared_ptr<Nodes> current_ GUARDED_BY(mutex_);
 };
 
 }  // namespace chatchain

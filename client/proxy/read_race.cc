@@ -37,21 +37,34 @@ int ReadRace::TakeFanout() {
   return !over_ && taken_ < choice_.first_tier() ? TakeLocked() : -1;
 }
 
-bool ReadRace::MayHedge(bool mute) const {
+bool ReadRace::MayHedge(bool moving_on) const {
   if (over_ || pending_ == 0 || taken_ >= choice_.order.size()) return false;
-  return mute || (!hedged_ && taken_ < choice_.first_tier());
+  return moving_on || (!hedged_ && taken_ < choice_.first_tier());
 }
 
-bool ReadRace::CanHedge(bool mute) const {
+bool ReadRace::CanHedge(bool moving_on) const {
   MutexLock lock(mutex_);
-  return MayHedge(mute);
+  return MayHedge(moving_on);
 }
 
-int ReadRace::TakeHedge(bool mute) {
+int ReadRace::TakeHedge(bool moving_on) {
   MutexLock lock(mutex_);
-  if (!MayHedge(mute)) return -1;
+  if (!MayHedge(moving_on)) return -1;
   hedged_ = true;
   return TakeLocked();
+}
+
+bool ReadRace::Settle() {
+  std::vector<std::shared_ptr<http::Cancellation>> losers;
+  {
+    MutexLock lock(mutex_);
+    if (over_ || !result_.answered || taken_ < choice_.first_tier()) return false;
+    over_ = true;
+    for (const Try& loser : tries_) losers.push_back(loser.cancellation);
+    changed_.NotifyAll();
+  }
+  for (const auto& loser : losers) loser->Cancel();
+  return true;
 }
 
 void ReadRace::GiveBack(int node) {
@@ -66,11 +79,11 @@ void ReadRace::GiveBack(int node) {
   changed_.NotifyAll();
 }
 
-std::vector<int> ReadRace::running_nodes() const {
+std::vector<ReadRace::RunningTry> ReadRace::running_tries() const {
   MutexLock lock(mutex_);
-  std::vector<int> nodes;
-  for (const Try& running : tries_) nodes.push_back(running.node);
-  return nodes;
+  std::vector<RunningTry> tries;
+  for (const Try& running : tries_) tries.push_back({running.node, running.since});
+  return tries;
 }
 
 void ReadRace::Run(int node) {
@@ -87,7 +100,7 @@ void ReadRace::Run(int node) {
         std::min(deadline, now + std::chrono::milliseconds(TryShareMs(
                                      left_ms, tier_end - taken_, choice_.order.size() - tier_end)));
     skip = over_;
-    if (!skip) tries_.push_back({node, cancellation});
+    if (!skip) tries_.push_back({node, now, cancellation});
   }
   NodeAnswer answer;
   if (!skip) {

@@ -46,15 +46,22 @@ class ReadRace {
   void Run(int node);
   // The next node of the first tier, for reads by fan-out; -1: none left.
   int TakeFanout();
-  // For the hedger. With `mute` (every node that was asked hangs) the next node may be asked
-  // whoever it is and however often: that is moving on. Without, once, and only one of the first
-  // tier.
-  bool CanHedge(bool mute) const;
-  int TakeHedge(bool mute);  // -1: it may not
+  // For the hedger. Moving on (every node that was asked hangs) asks the next node, whoever it is
+  // and however often. Hedging happens once, and asks only one of the first tier.
+  bool CanHedge(bool moving_on) const;
+  int TakeHedge(bool moving_on);  // -1: it may not
+  // For the hedger, when every try that runs hangs: ends the race with an answer that is not final,
+  // if there is one and every node of the first tier was asked. A node that hangs knows no better.
+  bool Settle();
   // Takes back TakeNext() or TakeHedge(): nobody could run it. The node counts as not asked.
   void GiveBack(int node);
-  // The nodes whose tries run.
-  std::vector<int> running_nodes() const;
+  struct RunningTry {
+    int node = -1;
+    SteadyTime since{};
+  };
+  std::vector<RunningTry> running_tries() const;
+  // True for a read that a node may rightly let wait: it names a session.
+  bool may_wait() const { return !request_->session.empty(); }
 
   // Returns when the race is over, when no try runs any more, or at `until`.
   void WaitForTries(SteadyTime until);
@@ -67,10 +74,11 @@ class ReadRace {
  private:
   struct Try {
     int node;
+    SteadyTime since;
     std::shared_ptr<http::Cancellation> cancellation;
   };
   bool MayAskMore() const REQUIRES(mutex_);
-  bool MayHedge(bool mute) const REQUIRES(mutex_);
+  bool MayHedge(bool moving_on) const REQUIRES(mutex_);
   int TakeLocked() REQUIRES(mutex_);
 
   const std::shared_ptr<const ReadRequest> request_;

@@ -31,7 +31,8 @@ Choice Reader::ChooseFor(const ReadRequest& request, SteadyTime now) {
   views.reserve(nodes_.size());
   for (const NodeLink* node : nodes_) views.push_back(node->View(now));
   if (!request.session.empty()) {
-    if (const auto issuer = hints_.Issuer(request.session)) {
+    const auto issuer = hints_.Issuer(request.session);
+    if (issuer && static_cast<size_t>(*issuer) < views.size()) {
       views[static_cast<size_t>(*issuer)].satisfies = true;
     } else if (const auto token = tokens_.DecodeSession(request.session)) {
       for (size_t i = 0; i < nodes_.size(); ++i) {

@@ -2,6 +2,7 @@
 #include "client/proxy/write_lane.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "client/proxy/batch_answer.h"
 #include "client/proxy/upstream.h"
@@ -16,8 +17,8 @@ constexpr size_t kBatchMaxBytes = limits::kBatchBodyMaxBytes - 1024;
 
 }  // namespace
 
-WriteLane::WriteLane(NodeLink& link, const WriteLaneOptions& options, const Clock& clock)
-    : link_(link), options_(options), clock_(clock) {
+WriteLane::WriteLane(int node, NodeLink& link, const WriteLaneOptions& options, const Clock& clock)
+    : node_(node), link_(link), options_(options), clock_(clock) {
   {
     MutexLock lock(mutex_);
     in_flight_.resize(kSenders);
@@ -32,25 +33,43 @@ WriteLane::~WriteLane() {
     stopping_ = true;
     in_flight = in_flight_;
   }
-  not_empty_.NotifyAll();
+  called_cv_.NotifyAll();
   for (const auto& cancellation : in_flight) {
     if (cancellation) cancellation->Cancel();
   }
   for (std::thread& sender : senders_) sender.join();
 }
 
+bool WriteLane::Full() const {
+  return queued_ >= options_.queue_messages || queued_bytes_ >= options_.queue_bytes;
+}
+
+void WriteLane::Forget(const WriteOp& op) {
+  queued_ -= op.count();
+  queued_bytes_ -= op.items_json().size();
+}
+
 bool WriteLane::Push(std::shared_ptr<WriteOp> op) {
   {
     MutexLock lock(mutex_);
-    if (queued_ >= options_.queue_messages) DropUnwanted(clock_.Steady());
-    if (stopping_ || queued_ >= options_.queue_messages) {
+    // The oldest are answered first, so this keeps the queue of a hung node short.
+    while (!queue_.empty() && !queue_.front()->wanted()) {
+      Forget(*queue_.front());
+      queue_.pop_front();
+    }
+    if (Full()) DropUnwanted(clock_.Steady());
+    if (stopping_ || Full()) {
       link_.metrics().queue_full.fetch_add(op->count(), std::memory_order_relaxed);
       return false;
     }
     queued_ += op->count();
+    queued_bytes_ += op->items_json().size();
     queue_.push_back(std::move(op));
+    // One call brings one sender, who takes all that is there when it arrives.
+    if (called_ || resting_ == 0) return true;
+    called_ = true;
   }
-  not_empty_.NotifyOne();
+  called_cv_.NotifyOne();
   return true;
 }
 
@@ -61,38 +80,50 @@ size_t WriteLane::queued_messages() const {
 
 void WriteLane::DropUnwanted(SteadyTime now) {
   std::erase_if(queue_, [&](const std::shared_ptr<WriteOp>& op) {
-    return !op->wanted() || op->deadline() <= now;
+    const bool unwanted = !op->wanted() || op->deadline() <= now;
+    if (unwanted) Forget(*op);
+    return unwanted;
   });
-  queued_ = 0;
-  for (const auto& op : queue_) queued_ += op->count();
+}
+
+WriteLane::Batch WriteLane::Collect() {
+  const SteadyTime now = clock_.Steady();
+  Batch batch;
+  size_t messages = 0;
+  size_t bytes = 0;
+  while (!queue_.empty()) {
+    std::shared_ptr<WriteOp>& op = queue_.front();
+    const bool unwanted = !op->wanted() || op->deadline() <= now;
+    // An op that is too large by itself still travels: alone.
+    const bool fits = batch.empty() || (messages + op->count() <= options_.batch_messages &&
+                                        bytes + op->items_json().size() < kBatchMaxBytes);
+    if (!unwanted && !fits) break;
+    Forget(*op);
+    if (!unwanted) {
+      messages += op->count();
+      bytes += op->items_json().size() + 1;
+      batch.push_back(std::move(op));
+    }
+    queue_.pop_front();
+  }
+  return batch;
 }
 
 WriteLane::Batch WriteLane::TakeBatch() {
   MutexLock lock(mutex_);
-  Batch batch;
-  while (batch.empty()) {
-    while (queue_.empty() && !stopping_) not_empty_.Wait(mutex_);
-    if (stopping_) return {};
-    const SteadyTime now = clock_.Steady();
-    size_t messages = 0;
-    size_t bytes = 0;
-    while (!queue_.empty()) {
-      std::shared_ptr<WriteOp>& op = queue_.front();
-      const bool unwanted = !op->wanted() || op->deadline() <= now;
-      // An op that is too large by itself still travels: alone.
-      const bool fits = batch.empty() || (messages + op->count() <= options_.batch_messages &&
-                                          bytes + op->items_json().size() < kBatchMaxBytes);
-      if (!unwanted && !fits) break;
-      queued_ -= op->count();
-      if (!unwanted) {
-        messages += op->count();
-        bytes += op->items_json().size() + 1;
-        batch.push_back(std::move(op));
-      }
-      queue_.pop_front();
+  while (!stopping_) {
+    Batch batch = Collect();
+    if (!queue_.empty() && resting_ > 0 && !called_) {
+      called_ = true;
+      called_cv_.NotifyOne();
     }
+    if (!batch.empty()) return batch;
+    ++resting_;
+    while (!called_ && !stopping_) called_cv_.Wait(mutex_);
+    called_ = false;
+    --resting_;
   }
-  return batch;
+  return {};
 }
 
 void WriteLane::Run(size_t sender) {
@@ -105,7 +136,12 @@ void WriteLane::Run(size_t sender) {
       if (stopping_) return;
       in_flight_[sender] = cancellation;
     }
+    const SteadyTime begin = clock_.Steady();
     SendBatch(batch, cancellation.get());
+    const auto took =
+        std::chrono::duration_cast<std::chrono::microseconds>(clock_.Steady() - begin);
+    // Two senders may lose an update to each other, which an average survives.
+    expected_us_ = (7 * expected_us_ + took.count()) / 8;
     MutexLock lock(mutex_);
     in_flight_[sender] = nullptr;
   }
@@ -149,7 +185,7 @@ void WriteLane::Distribute(const Batch& batch, const NodeAnswer& answer) {
     const ItemReport refusal{
         .status = answer.response.status, .body = answer.response.body, .verdict = answer.verdict};
     for (const auto& op : batch) {
-      op->ReportItems(link_.index(), node_id, token, std::vector<ItemReport>(op->count(), refusal));
+      op->ReportItems(node_, node_id, token, std::vector<ItemReport>(op->count(), refusal));
     }
     return;
   }
@@ -167,7 +203,7 @@ void WriteLane::Distribute(const Batch& batch, const NodeAnswer& answer) {
   size_t begin = 0;
   for (const auto& op : batch) {
     const auto first = items->begin() + static_cast<std::ptrdiff_t>(begin);
-    op->ReportItems(link_.index(), node_id, token,
+    op->ReportItems(node_, node_id, token,
                     {first, first + static_cast<std::ptrdiff_t>(op->count())});
     begin += op->count();
   }

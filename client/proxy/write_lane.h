@@ -9,6 +9,7 @@
 // Thread-safe.
 #pragma once
 
+#include <atomic>
 #include <deque>
 #include <memory>
 #include <thread>
@@ -20,13 +21,15 @@
 namespace chatchain {
 
 struct WriteLaneOptions {
-  size_t queue_messages = 1'000;  // accepted while fewer wait
-  size_t batch_messages = 1'000;  // in one request; at most what the protocol allows
+  size_t queue_messages = 10'000;         // accepted while fewer wait
+  size_t queue_bytes = 64 * 1024 * 1024;  // and while they are no larger than this
+  size_t batch_messages = 1'000;          // in one request; at most what the protocol allows
 };
 
 class WriteLane {
  public:
-  WriteLane(NodeLink& link, const WriteLaneOptions& options, const Clock& clock);
+  // `node`: the index under which it reports.
+  WriteLane(int node, NodeLink& link, const WriteLaneOptions& options, const Clock& clock);
   ~WriteLane();  // ends what is in flight
   WriteLane(const WriteLane&) = delete;
   WriteLane& operator=(const WriteLane&) = delete;
@@ -35,27 +38,38 @@ class WriteLane {
   bool Push(std::shared_ptr<WriteOp> op);
 
   size_t queued_messages() const;
+  // What a batch took of late: a moving average.
+  int64_t expected_us() const { return expected_us_.load(std::memory_order_relaxed); }
 
  private:
   using Batch = std::vector<std::shared_ptr<WriteOp>>;
 
   void Run(size_t sender);
-  // Empty when stopping.
+  // Waits until there is something to send; empty when stopping.
   Batch TakeBatch() EXCLUDES(mutex_);
+  // What goes into one request, in the order of the queue; drops what nobody wants any more.
+  Batch Collect() REQUIRES(mutex_);
+  bool Full() const REQUIRES(mutex_);
+  void Forget(const WriteOp& op) REQUIRES(mutex_);
   void DropUnwanted(SteadyTime now) REQUIRES(mutex_);
   void SendBatch(const Batch& batch, http::Cancellation* cancellation);
   void Distribute(const Batch& batch, const NodeAnswer& answer);
 
   static constexpr size_t kSenders = 2;
 
+  const int node_;
   NodeLink& link_;
   const WriteLaneOptions options_;
   const Clock& clock_;
+  std::atomic<int64_t> expected_us_{0};
 
   mutable Mutex mutex_;
-  CondVar not_empty_;
+  CondVar called_cv_;
   std::deque<std::shared_ptr<WriteOp>> queue_ GUARDED_BY(mutex_);
   size_t queued_ GUARDED_BY(mutex_) = 0;  // messages in queue_
+  size_t queued_bytes_ GUARDED_BY(mutex_) = 0;
+  size_t resting_ GUARDED_BY(mutex_) = 0;   // senders
+  bool called_ GUARDED_BY(mutex_) = false;  // one of them is on its way
   bool stopping_ GUARDED_BY(mutex_) = false;
   std::vector<std::shared_ptr<http::Cancellation>> in_flight_ GUARDED_BY(mutex_);  // one a sender
   std::vector<std::thread> senders_;

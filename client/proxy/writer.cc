@@ -22,6 +22,27 @@ constexpr int64_t kStall_ms = 500;
 // How long slower nodes may take to become a copy before one that has the message is asked what it
 // knows of its peers.
 constexpr int64_t kCopiesPatience_ms = 100;
+// Fan-out gives each of up to so many writes to every ready node at once. While more are under way,
+// nodes would spend their time on each other's messages: then a write goes to one of them at first,
+// the lead (to as many as it needs copies), and to all others as soon as that one is late or fails.
+constexpr int kEagerWrites = 8;
+// The lead is late after three times what its batches take of late, within these bounds.
+constexpr int64_t kLeadLeast_ms = 50;
+constexpr int64_t kLeadMost_ms = 200;
+
+// Counts the calls under way.
+class Counted {
+ public:
+  explicit Counted(std::atomic<int>& count) : count_(count) {
+    count_.fetch_add(1, std::memory_order_relaxed);
+  }
+  ~Counted() { count_.fetch_sub(1, std::memory_order_relaxed); }
+  Counted(const Counted&) = delete;
+  Counted& operator=(const Counted&) = delete;
+
+ private:
+  std::atomic<int>& count_;
+};
 
 }  // namespace
 
@@ -33,18 +54,37 @@ Writer::Writer(std::vector<NodeLink*> nodes, Strategy strategy, const WriteLaneO
       budgets_(budgets),
       metrics_(metrics),
       clock_(clock) {
-  for (NodeLink* node : nodes_) lanes_.push_back(std::make_unique<WriteLane>(*node, lanes, clock));
+  for (NodeLink* node : nodes_) {
+    lanes_.push_back(
+        std::make_unique<WriteLane>(static_cast<int>(lanes_.size()), *node, lanes, clock));
+  }
 }
 
-Choice Writer::ChooseNow() {
+int64_t Writer::LeadMs(int lead) const {
+  const int64_t usual_us = lanes_[static_cast<size_t>(lead)]->expected_us();
+  return std::clamp(3 * usual_us / 1000, kLeadLeast_ms, kLeadMost_ms);
+}
+
+Choice Writer::ChooseNow(bool crowded) {
   const SteadyTime now = clock_.Steady();
   std::vector<NodeView> views;
   views.reserve(nodes_.size());
   for (const NodeLink* node : nodes_) views.push_back(node->View(now));
-  return Choose(views, /*for_write=*/true, rotation_.fetch_add(1, std::memory_order_relaxed));
+  Choice choice =
+      Choose(views, /*for_write=*/true, rotation_.fetch_add(1, std::memory_order_relaxed));
+  if (crowded) {
+    const auto nodes = static_cast<int>(nodes_.size());
+    const int lead = lead_.load(std::memory_order_relaxed);
+    const auto turn = [&](int node) { return (node - lead + nodes) % nodes; };
+    std::sort(choice.order.begin(),
+              choice.order.begin() + static_cast<std::ptrdiff_t>(choice.first_tier()),
+              [&](int a, int b) { return turn(a) < turn(b); });
+  }
+  return choice;
 }
 
 WriteResult Writer::Write(WriteRequest request) {
+  const Counted counted(writing_);
   budgets_.retries.Earn();
   WriteResult result;
   result.items.reserve(request.items.size());
@@ -108,7 +148,10 @@ void Writer::WriteChunk(const WriteRequest& request, size_t begin, size_t end,
 
 bool Writer::RunRound(const std::shared_ptr<WriteOp>& op, const WriteRequest& request,
                       SteadyTime started, WriteResult* result) {
-  const Choice choice = ChooseNow();
+  const bool crowded =
+      strategy_ == Strategy::kFanout && writing_.load(std::memory_order_relaxed) > kEagerWrites;
+  const Choice choice = ChooseNow(crowded);
+  int lead = choice.order.front();
   const int64_t total_ms =
       std::chrono::duration_cast<std::chrono::milliseconds>(request.deadline - started).count();
   PaceState state{.strategy = strategy_,
@@ -116,11 +159,14 @@ bool Writer::RunRound(const std::shared_ptr<WriteOp>& op, const WriteRequest& re
                   .first_tier = choice.first_tier(),
                   .deadline = request.deadline,
                   .hedge_delay_ms = hedge_max_ms_,
+                  .lead_ms = LeadMs(lead),
                   .stall_ms = kStall_ms};
+  if (crowded) state.first_ask = static_cast<size_t>(request.copies);
   size_t pushed = 0;
   while (true) {
     const WriteOp::Progress progress = op->progress();
     state.done = progress.done;
+    state.stored = progress.stored;
     state.answered = progress.answered;
     state.outstanding = progress.outstanding;
     state.tier_end = choice.TierEnd(state.asked);
@@ -141,6 +187,10 @@ bool Writer::RunRound(const std::shared_ptr<WriteOp>& op, const WriteRequest& re
         continue;
       }
       metrics_.hedges.fetch_add(1, std::memory_order_relaxed);
+    }
+    if (crowded && state.asked == state.first_ask) {
+      // Whoever comes next begins with the next one.
+      lead_.compare_exchange_strong(lead, choice.order[state.asked], std::memory_order_relaxed);
     }
     state.last_ask = now;
     for (; state.asked < step.ask_until; ++state.asked) {

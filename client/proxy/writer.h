@@ -6,6 +6,7 @@
 // Thread-safe; Write() blocks its caller.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <string>
 #include <vector>
@@ -47,7 +48,10 @@ class Writer {
 
  private:
   void WriteChunk(const WriteRequest& request, size_t begin, size_t end, WriteResult* result);
-  Choice ChooseNow();
+  // `crowded`: the lead first, then the nodes behind it.
+  Choice ChooseNow(bool crowded);
+  // How long the lead may take.
+  int64_t LeadMs(int lead) const;
   // One pass over the nodes; true when nobody's queue had room.
   bool RunRound(const std::shared_ptr<WriteOp>& op, const WriteRequest& request, SteadyTime started,
                 WriteResult* result);
@@ -62,6 +66,8 @@ class Writer {
   ProxyMetrics& metrics_;
   const Clock& clock_;
   std::atomic<uint64_t> rotation_{0};
+  std::atomic<int> writing_{0};                    // calls under way
+  std::atomic<int> lead_{0};                       // the node that is asked first while many write
   std::vector<std::unique_ptr<WriteLane>> lanes_;  // by node index
 };
 

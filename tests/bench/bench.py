@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """Measures a node: durable writes, reads, catch-up, replication lag and size, with few and with many stored
-messages. Prints a table, and bars as PASS or BELOW; writes all figures as JSON.
+messages; and the proxy in front of three nodes. Prints a table, and bars as PASS or BELOW; writes all figures as JSON.
 
 What is compared is measured in turns of short rounds, and the median over the rounds counts: on a machine
 that others use too, ratios within a run mean something where absolute figures do not.
@@ -24,8 +24,10 @@ import tempfile
 import time
 
 import load
+import proxy
 from peers import PEERS
 from programs import (BenchError, Node, Program, copy_directory, directory_bytes, start_cluster, wait_until)
+from proxy_peers import PROXY_PEERS
 
 WRITE_CONNECTIONS = (1, 16, 64, 256)
 COMPARED_CONNECTIONS = 64  # where bars and reference points are
@@ -205,6 +207,7 @@ class Bench:
             self._catch_up(store)
         for store in self.stores:
             self._lag(store)
+        self.run_proxy()
         if self._soak_minutes:
             self._soak(self.stores[-1])
 
@@ -336,6 +339,15 @@ class Bench:
         for directory in directories:
             shutil.rmtree(directory)
 
+    def run_proxy(self):
+        say("==> the proxy, three nodes")
+        proxy.ProxyBench(self.bin_dir, self.work_dir, self.plan, self.results,
+                         PROXY_PEERS if self._with_peers else (), self._note).run()
+
+    def _note(self, text):
+        self.notes.append(text)
+        say(f"==> not compared: {text}")
+
     @staticmethod
     def _is_ready(node):
         return json.loads(node.get("/readyz", (200, 503)))["state"] == "ready"
@@ -400,8 +412,9 @@ class Bench:
             bar("soak: last minute / first minute", soak[-1] / soak[0], "at least", 0.9)
             bar("soak: WAL high-water mark (MB)",
                 results.median("soak: WAL high-water mark", "node", many, None) * MIB / 1e6, "at most", 64)
+        proxy.ProxyBench.bars(results, bar)
         for row in list(results.rows()):
-            if row["who"].startswith("postgresql"):
+            if row["who"].startswith("postgresql") and row["stored"]:
                 limit = {"write": 1.3, "page": 1.0}[row["measurement"]]
                 mine = (row["measurement"], "node", row["stored"], at)
                 bar(f"{row['measurement']}: node / {row['who']}, {row['stored']:,} stored",
@@ -477,6 +490,9 @@ def check_shape(report, plan):
                                  ("WAL high-water mark", "node"), ("disk after a clean stop", "node")):
             if (measurement, who, stored) not in present:
                 raise BenchError(f"the report has no {measurement} of {who} at {stored} messages")
+    for measurement in (proxy.WRITE, proxy.WRITE_COPIES, proxy.WRITE_PAUSED, proxy.PAGE_READ, proxy.ID_READ):
+        if (measurement, "proxy, 3 nodes", None) not in present:
+            raise BenchError(f"the report has no {measurement} of the proxy")
     for row in report["results"]:
         if not row["rounds"] or row["median"] < 0 or (row["unit"] == "1/s" and row["median"] <= 0):
             raise BenchError(f"the report has no figure in {row}")
@@ -499,8 +515,9 @@ def parse_arguments():
                         help="stored messages, in place of the usual two; may be given again")
     parser.add_argument("--rounds", type=int, help="short rounds, of which the median counts")
     parser.add_argument("--seconds", type=float, help="length of one load run")
-    parser.add_argument("--peers", action="store_true", help="compare with what else is installed (PostgreSQL, "
+    parser.add_argument("--peers", action="store_true", help="compare with what else is installed (PostgreSQL, nginx, NATS, "
                         "cpp-httplib's own server)")
+    parser.add_argument("--only-proxy", action="store_true", help="the proxy in front of three nodes, and no more")
     parser.add_argument("--soak-minutes", type=int, default=0, help="at the end, write for so long beside readers")
     return parser.parse_args()
 
@@ -535,7 +552,10 @@ def main():
     started = datetime.datetime.now(datetime.timezone.utc)
     load_before = os.getloadavg()
     try:
-        bench.run()
+        if options.only_proxy:
+            bench.run_proxy()
+        else:
+            bench.run()
     except BenchError as error:
         say(f"error: {error}")
         return 1

@@ -43,8 +43,10 @@ def run_wrk(address, connections, seconds, *arguments):
     return result
 
 
-def write(address, connections, seconds, check=False):
-    return run_wrk(address, connections, seconds, "write", secrets.token_hex(4), *(["check"] if check else []))
+def write(address, connections, seconds, check=False, header=None):
+    """`header`: one more, as "Name:value"."""
+    return run_wrk(address, connections, seconds, "write", secrets.token_hex(4), *(["check"] if check else []),
+                   *([header] if header else []))
 
 
 def read(address, connections, seconds, targets_file, check=False):

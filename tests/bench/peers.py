@@ -39,31 +39,31 @@ POSTGRES_ROW = """substring(int8send((extract(epoch from clock_timestamp())*1000
 POSTGRES_COLUMNS = 'id, sender, recipient, text, "timestamp", key, stamp'
 
 
-class Postgres:
+class PostgresServer:
     """A cluster of its own, as Debian configures it: fsync and synchronous_commit on."""
-    name = "postgresql"
 
     @staticmethod
-    def _bin_dir():
+    def bin_dir():
         found = sorted(glob.glob("/usr/lib/postgresql/*/bin"), key=lambda path: int(path.split("/")[4]))
         return pathlib.Path(found[-1]) if found else None
 
     @classmethod
     def missing(cls):
-        bin_dir = cls._bin_dir()
+        bin_dir = cls.bin_dir()
         if bin_dir is None:
             return "not installed (Debian package postgresql)"
-        for program in ("initdb", "postgres", "psql", "pgbench"):
+        for program in ("initdb", "postgres", "psql", "pgbench", "pg_basebackup"):
             if not (bin_dir / program).exists():
                 return f"{bin_dir / program} is not there (Debian package postgresql)"
         return None
 
-    def __init__(self, context):
-        self._bin = self._bin_dir()
-        self.name = f"postgresql {self._bin.parent.name}"
-        self._dir = context.work_dir / "postgresql"
-        self._dir.mkdir()
+    def __init__(self, directory):
+        self._bin = self.bin_dir()
+        self._dir = directory
+        self._data = directory / "data"
         self._server = None
+        self.port = None
+        directory.mkdir(parents=True)
         # The server refuses to run as root.
         self._user = {}
         if os.geteuid() == 0:
@@ -72,58 +72,59 @@ class Postgres:
             except KeyError:
                 account = pwd.getpwnam("nobody")
             self._user = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
-            os.chown(self._dir, account.pw_uid, account.pw_gid)
-        with contextlib.ExitStack() as undo:
-            undo.callback(self.close)
-            self._start()
-            for stored in context.scales:
-                self._fill(stored)
-            undo.pop_all()
+            os.chown(directory, account.pw_uid, account.pw_gid)
 
-    def _run(self, program, *arguments, **more):
+    def _run(self, program, *arguments, timeout=120):
         command = [str(self._bin / program), *map(str, arguments)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=more.pop("timeout", 120),
-                              check=False, cwd=self._dir, **self._user, **more)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False, cwd=self._dir,
+                              **self._user)
         if done.returncode != 0:
             raise BenchError(f"{program} failed: {(done.stderr or done.stdout)[-500:]}")
         return done.stdout
 
-    def _start(self):
-        data = self._dir / "data"
-        self._run("initdb", "--auth", "trust", "--username", "bench", "--encoding", "UTF8", "-D", data)
+    def init(self):
+        self._run("initdb", "--auth", "trust", "--username", "bench", "--encoding", "UTF8", "-D", self._data)
+
+    def copy_of(self, primary, name):
+        """A standby of a running server, known to it by that name."""
+        self._run("pg_basebackup", "-D", self._data, "-R", "-X", "stream", "-c", "fast", "-d",
+                  f"host=127.0.0.1 port={primary.port} user=bench application_name={name}")
+
+    def start(self):
         for _ in range(5):
-            self._port = free_ports(1)[0]
+            self.port = free_ports(1)[0]
             self._server = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "INT", str(self._bin / "postgres"), "-D", str(data), "-p",
-                 str(self._port), "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=",
+                ["setpriv", "--pdeathsig", "INT", str(self._bin / "postgres"), "-D", str(self._data), "-p",
+                 str(self.port), "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=",
                  "-c", "fsync=on", "-c", "synchronous_commit=on"],
                 cwd=self._dir, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                 stderr=(self._dir / "log").open("w"), **self._user)
             end = time.monotonic() + 30
             while self._server.poll() is None and time.monotonic() < end:
                 with contextlib.suppress(BenchError):
-                    self._psql("SELECT 1")
+                    self.psql("SELECT 1")
                     return
                 time.sleep(0.1)
-            self._stop_server()
+            self.stop()
         raise BenchError("postgresql does not start: " + (self._dir / "log").read_text()[-500:])
 
     def _client(self):
-        return ("-h", "127.0.0.1", "-p", self._port, "-U", "bench")
+        return ("-h", "127.0.0.1", "-p", self.port, "-U", "bench")
 
-    def _psql(self, sql, timeout=600):
+    def psql(self, sql, timeout=600):
         return self._run("psql", *self._client(), "-d", "postgres", "-qAt", "-v", "ON_ERROR_STOP=1", "-c", sql,
                          timeout=timeout)
 
-    def _fill(self, stored):
+    def make_table(self, stored):
+        """A table of so many messages, and scripts for pgbench: write_N.sql, page_N.sql."""
         table = f"messages_{stored}"
-        self._psql(POSTGRES_TABLE.format(table=table))
+        self.psql(POSTGRES_TABLE.format(table=table))
         row = POSTGRES_ROW.format(high="i", low="i * 7919", sender="i % 1000", recipient="i * 31 % 1000",
                                   text=POSTGRES_TEXT)
-        self._psql(f"INSERT INTO {table}({POSTGRES_COLUMNS}) SELECT {row} "
-                   f"FROM generate_series(1::bigint, {stored}) i")
-        self._psql(f"VACUUM ANALYZE {table}")
-        self._psql("CHECKPOINT")
+        self.psql(f"INSERT INTO {table}({POSTGRES_COLUMNS}) SELECT {row} "
+                  f"FROM generate_series(1::bigint, {stored}) i")
+        self.psql(f"VACUUM ANALYZE {table}")
+        self.psql("CHECKPOINT")
         values = POSTGRES_ROW.format(high=":high::bigint", low=":low::bigint", sender=":sender",
                                      recipient=":recipient", text=POSTGRES_TEXT)
         (self._dir / f"write_{stored}.sql").write_text(
@@ -134,22 +135,19 @@ class Postgres:
         (self._dir / f"page_{stored}.sql").write_text(
             f"SELECT {POSTGRES_COLUMNS} FROM {table} ORDER BY id DESC LIMIT 50;\n")
 
-    def _pgbench(self, script, seconds):
+    def bench(self, script, seconds):
+        """One run of pgbench: {"rate", "mean_ms"}."""
         output = self._run("pgbench", *self._client(), "-n", "-M", "prepared", "-c", CONNECTIONS, "-j", 2,
                            "-T", max(1, round(seconds)), "-f", self._dir / script, "postgres",
                            timeout=seconds + 60)
         rate = re.search(r"^tps = ([\d.]+)", output, re.M)
         failed = re.search(r"^number of failed transactions: (\d+)", output, re.M)
-        if not rate or (failed and int(failed[1]) > 0):
-            raise BenchError(f"pgbench: {output[-500:]}")
         latency = re.search(r"^latency average = ([\d.]+) ms", output, re.M)
-        return float(rate[1]), {"mean_ms": float(latency[1])} if latency else {}
+        if not rate or not latency or (failed and int(failed[1]) > 0):
+            raise BenchError(f"pgbench: {output[-500:]}")
+        return {"rate": float(rate[1]), "mean_ms": float(latency[1])}
 
-    def round(self, stored, seconds):
-        yield "write", CONNECTIONS, *self._pgbench(f"write_{stored}.sql", seconds)
-        yield "page", CONNECTIONS, *self._pgbench(f"page_{stored}.sql", seconds)
-
-    def _stop_server(self):
+    def stop(self):
         if self._server is not None and self._server.poll() is None:
             self._server.send_signal(signal.SIGINT)  # "fast": clients are not waited for
             try:
@@ -158,8 +156,34 @@ class Postgres:
                 self._server.kill()
                 self._server.wait()
 
+
+class Postgres:
+    """One server beside one node."""
+    name = "postgresql"
+
+    @staticmethod
+    def missing():
+        return PostgresServer.missing()
+
+    def __init__(self, context):
+        self.name = f"postgresql {PostgresServer.bin_dir().parent.name}"
+        self._dir = context.work_dir / "postgresql"
+        self._server = PostgresServer(self._dir)
+        with contextlib.ExitStack() as undo:
+            undo.callback(self.close)
+            self._server.init()
+            self._server.start()
+            for stored in context.scales:
+                self._server.make_table(stored)
+            undo.pop_all()
+
+    def round(self, stored, seconds):
+        for measurement, script in (("write", f"write_{stored}.sql"), ("page", f"page_{stored}.sql")):
+            result = self._server.bench(script, seconds)
+            yield measurement, CONNECTIONS, result["rate"], {"mean_ms": result["mean_ms"]}
+
     def close(self):
-        self._stop_server()
+        self._server.stop()
         shutil.rmtree(self._dir, ignore_errors=True)
 
 

@@ -148,6 +148,15 @@ class Node(Program):
         return wal.stat().st_size if wal.exists() else 0
 
 
+class ClientProxy(Program):
+    def __init__(self, bin_dir, work_dir, nodes):
+        super().__init__([bin_dir / "chatchain-client", "--config", "", "--listen", "127.0.0.1:0", "--nodes",
+                          ",".join(nodes), "--log-level", "error"], work_dir)
+
+    def network(self):
+        return json.loads(self.get("/network"))
+
+
 def directory_bytes(directory):
     """As `du` counts: whole blocks."""
     return sum(path.lstat().st_blocks * 512 for path in pathlib.Path(directory).rglob("*"))

@@ -1,7 +1,8 @@
 -- SPDX-License-Identifier: MIT
 -- What wrk sends, and what it reports. Arguments behind the URL:
---   write RUN [check]   POST /messages, no two alike; RUN: a word that no other run has
---   read FILE [check]   GET the targets in FILE, one a line, in turn
+--   write RUN [check] [NAME:VALUE]   POST /messages, no two alike, with that header; RUN: a word that no
+--                                    other run has
+--   read FILE [check]                GET the targets in FILE, one a line, in turn
 -- With `check` every answer is counted by status, which costs the load generator several microseconds an
 -- answer. The last line of output begins with "BENCH " and is JSON.
 
@@ -17,12 +18,12 @@ end
 local kBody = '{"sender":"user%03d","recipient":"user%03d","timestamp":1763712000,"text":"message %s%02d-%09d of a '
   .. 'bench run, about as long as what people write: some ten words"}'
 
-local function write_requests(run)
+local function write_requests(run, header)
   local format, random = string.format, math.random
   math.randomseed(thread_index + 1)
   local count = 0
   local head = "POST /messages HTTP/1.1\r\nHost: " .. wrk.host .. ":" .. wrk.port ..
-    "\r\nContent-Type: application/json\r\nContent-Length: " ..
+    "\r\nContent-Type: application/json\r\n" .. header .. "Content-Length: " ..
     #format(kBody, 0, 0, run, 0, 0) .. "\r\n\r\n"
   return function()
     count = count + 1
@@ -45,8 +46,12 @@ end
 
 function init(args)
   expected = args[1] == "write" and 201 or 200
-  make = args[1] == "write" and write_requests(args[2]) or read_requests(args[2])
-  if args[3] == "check" then
+  local check, header = false, ""
+  for i = 3, #args do
+    if args[i] == "check" then check = true else header = args[i] .. "\r\n" end
+  end
+  make = args[1] == "write" and write_requests(args[2], header) or read_requests(args[2])
+  if check then
     response = function(status)
       if status ~= expected then bad_answers = bad_answers + 1 end
     end

@@ -14,9 +14,12 @@ SECONDS=0
 eventually shown
 cat "$work/output"
 grep -q '"text":"Hello from' "$work/output"
-curl --silent --fail --noproxy '*' --max-time 10 --output "$work/network" \
-  "http://127.0.0.1:$CHATCHAIN_BASE_PORT/network"
-[ "$(jq .ready "$work/network")" = 3 ]
+# A node that came up after the proxy is noticed by the next probe.
+all_ready() {
+  curl --silent --fail --noproxy '*' --max-time 10 --output "$work/network" \
+    "http://127.0.0.1:$CHATCHAIN_BASE_PORT/network" && [ "$(jq .ready "$work/network")" = 3 ]
+}
+eventually all_ready
 
 kill -INT "-$run"
 status=0

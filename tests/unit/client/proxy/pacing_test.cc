@@ -89,6 +89,50 @@ TEST_CASE("when a write asks which nodes", "[pacing]") {
   }
 }
 
+TEST_CASE("while many write, fan-out asks the lead first", "[pacing]") {
+  PaceState state = State(Strategy::kFanout);
+  state.first_ask = 1;
+  state.lead_ms = 20;
+  const auto step = [&](int64_t now_ms) { return NextStep(state, kStart + milliseconds(now_ms)); };
+  CHECK(step(0).kind == Kind::kAsk);
+  CHECK(step(0).ask_until == 1);
+  state.asked = state.outstanding = 1;
+  SECTION("it has its time") {
+    CHECK(step(0).kind == Kind::kWait);
+    CHECK(step(0).wait_until == kStart + milliseconds(20));
+  }
+  SECTION("late: the other ready nodes") {
+    CHECK(step(20).kind == Kind::kAsk);
+    CHECK(step(20).ask_until == 2);
+    state.asked = state.outstanding = 2;
+    CHECK(step(20).kind == Kind::kWait);
+    CHECK(step(20).wait_until == kStart + milliseconds(500));
+  }
+  SECTION("failed, or not final: the others at once") {
+    state.outstanding = 0;
+    CHECK(step(1).kind == Kind::kAsk);
+    CHECK(step(1).ask_until == 2);
+    state.answered = true;
+    CHECK(step(1).kind == Kind::kAsk);
+  }
+  SECTION("two copies: the second one is waited for") {
+    state.first_tier = state.tier_end = 3;
+    state.first_ask = 2;
+    state.asked = 2;
+    state.stored = state.answered = true;
+    CHECK(step(1).kind == Kind::kWait);
+    CHECK(step(20).kind == Kind::kAsk);
+    CHECK(step(20).ask_until == 3);
+    state.stored = state.answered = false;  // that one has failed
+    CHECK(step(1).kind == Kind::kAsk);
+  }
+  SECTION("with fewer ready nodes than it needs it asks them all") {
+    state.first_ask = 3;
+    state.asked = state.outstanding = 0;
+    CHECK(step(0).ask_until == 2);
+  }
+}
+
 TEST_CASE("shares of a deadline", "[pacing]") {
   CHECK(TryTimeoutMs(5000, 3) == 1666);
   CHECK(TryTimeoutMs(600, 3) == 300);
