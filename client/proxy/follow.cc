@@ -229,7 +229,9 @@ Try<FollowPage> Follower::AskPage(const std::string& after, const Filter& filter
       Ask(PollTarget(after, filter, limit, wait_ms), kBlocks, wait_ms, deadline, nullptr, wanted);
   if (!response) return Err(std::move(response.error()));
   if (response->status != 200) {
-    return Err(MakeProblem(response->status, "", "a node refused the feed token; is cluster.name the same here and there?"));
+    return Err(
+        MakeProblem(response->status, "",
+                    "a node refused the feed token; is cluster.name the same here and there?"));
   }
   auto page = ParseFollowPage(response->body);
   if (!page) return Err(Unavailable("a node's page of the feed is not whole"));

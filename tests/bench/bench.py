@@ -380,7 +380,7 @@ class Bench:
         bars = []
 
         def bar(name, value, sense, limit):
-            if value is not None:
+            if value is not None:  # None, and 0 where only the proxy was measured: not measured
                 passed = value >= limit if sense == "at least" else value <= limit
                 bars.append({"name": name, "value": value, "sense": sense, "limit": limit, "passed": passed})
 
@@ -400,13 +400,13 @@ class Bench:
                 30_000)
         resident_mib = max(results.most(name, "node", many, None)
                            for name in ("resident memory, most", "resident memory after filling"))
-        bar(f"resident memory, most, {many:,} stored (MB)", resident_mib * MIB / 1e6, "at most", 150)
+        bar(f"resident memory, most, {many:,} stored (MB)", resident_mib * MIB / 1e6 or None, "at most", 150)
         key = ("write", "node", many, at)
         p50, p99 = results.extra("p50_ms", *key), results.extra("p99_ms", *key)
         bar(f"writes, {many:,} stored: p99 / p50", p99 / p50 if p50 else None, "at most", 5)
         bar("WAL high-water mark (MB)", max(
             results.most(name, "node", stored, None) * MIB / 1e6 for stored in self.plan.scales
-            for name in ("WAL high-water mark", "WAL high-water mark, filling")), "at most", 64)
+            for name in ("WAL high-water mark", "WAL high-water mark, filling")) or None, "at most", 64)
         soak = results.rounds("soak: writes a minute beside 8 readers", "node", many, at)
         if soak:
             bar("soak: last minute / first minute", soak[-1] / soak[0], "at least", 0.9)

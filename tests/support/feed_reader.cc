@@ -12,8 +12,8 @@ using http::testing::RawSocket;
 using std::chrono::milliseconds;
 using Json = nlohmann::json;
 
-constexpr milliseconds kLook{200};          // how soon Stop() is seen
-constexpr milliseconds kSilence{20'000};    // longer than two heartbeats may be apart
+constexpr milliseconds kLook{200};        // how soon Stop() is seen
+constexpr milliseconds kSilence{20'000};  // longer than two heartbeats may be apart
 constexpr milliseconds kBeforeRetry{50};
 
 // A body in chunks, as it comes.
@@ -291,8 +291,7 @@ std::optional<RawWebSocket::Frame> RawWebSocket::Read(milliseconds wait) {
         }
       }
     }
-    const auto left =
-        std::chrono::duration_cast<milliseconds>(until - http::testing::Clock::now());
+    const auto left = std::chrono::duration_cast<milliseconds>(until - http::testing::Clock::now());
     if (left.count() < 0) return std::nullopt;
     const auto read = socket_.ReadSome(&input_, left);
     if (read == RawSocket::Read::kNothing) return std::nullopt;

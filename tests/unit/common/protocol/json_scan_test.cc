@@ -130,7 +130,9 @@ TEST_CASE("what is rare or wrong is left to the library", "[json_scan]") {
 
 TEST_CASE("texts with something changed are never read otherwise", "[json_scan]") {
   std::mt19937 random(20261121);
-  const std::string_view kBytes = "\"\\{}[]:,0123456789-+.eEtfnu \n\x80\xc3\xed\xff" "abcd/";
+  const std::string_view kBytes =
+      "\"\\{}[]:,0123456789-+.eEtfnu \n\x80\xc3\xed\xff"
+      "abcd/";
   for (int i = 0; i < 40'000; ++i) {
     std::string text = kTaken[random() % kTaken.size()];
     for (uint32_t changes = 1 + random() % 3; changes > 0 && !text.empty(); --changes) {
