@@ -7,6 +7,7 @@
 
 #include "client/proxy/convergence.h"
 #include "client/proxy/json_slice.h"
+#include "common/http/router.h"
 #include "common/protocol/json.h"
 #include "common/protocol/limits.h"
 #include "common/util/log.h"
@@ -29,30 +30,15 @@ constexpr milliseconds kRest{1000};
 constexpr milliseconds kPageDeadline{3000};
 constexpr std::string_view kBlocks = "text/event-stream";
 
-std::string Encoded(std::string_view text) {
-  constexpr std::string_view kHex = "0123456789ABCDEF";
-  std::string out;
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (std::isalnum(byte) != 0 || c == '-' || c == '_' || c == '.' || c == '~') {
-      out += c;
-    } else {
-      out += '%';
-      out += kHex[byte >> 4];
-      out += kHex[byte & 15];
-    }
-  }
-  return out;
-}
-
 std::string PollTarget(const std::optional<std::string>& after, const Filter& filter, size_t limit,
                        int64_t wait_ms) {
   std::string target =
       "/messages/poll?limit=" + std::to_string(limit) + "&wait_ms=" + std::to_string(wait_ms);
   const auto add = [&](std::string_view name, std::string_view value) {
-    if (!value.empty()) target.append("&").append(name).append("=").append(Encoded(value));
+    if (!value.empty())
+      target.append("&").append(name).append("=").append(http::PercentEncode(value));
   };
-  if (after) target += "&after=" + Encoded(*after);
+  if (after) target += "&after=" + http::PercentEncode(*after);
   add("sender", filter.sender);
   add("recipient", filter.recipient);
   add("room", filter.room);

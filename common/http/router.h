@@ -15,6 +15,8 @@
 
 namespace chatchain::http {
 
+// All but unreserved characters of RFC 3986 as %XX.
+std::string PercentEncode(std::string_view text);
 // "%41" -> "A"; with `plus_is_space` also "+" -> " ". None for a bad escape or an encoded NUL.
 std::optional<std::string> PercentDecode(std::string_view text, bool plus_is_space);
 // "a=1&b" -> {a,1},{b,}. Empty parts are skipped. None as above.

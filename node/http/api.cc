@@ -7,6 +7,7 @@
 
 #include "common/http/later.h"
 #include "common/http/negotiation.h"
+#include "common/http/router.h"
 #include "common/protocol/json.h"
 #include "common/protocol/limits.h"
 #include "common/protocol/sync.h"
@@ -31,27 +32,12 @@ std::optional<Problem> CheckStamp(std::string_view name, std::string_view text,
   return Invalid(name, "must be 16 lower-case hex digits");
 }
 
-std::string PercentEncode(std::string_view text) {
-  constexpr std::string_view kHex = "0123456789ABCDEF";
-  std::string out;
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (std::isalnum(byte) != 0 || c == '-' || c == '_' || c == '.' || c == '~') {
-      out += c;
-    } else {
-      out += '%';
-      out += kHex[byte >> 4];
-      out += kHex[byte & 15];
-    }
-  }
-  return out;
-}
-
 // The request's own parameters with the cursor of the next page.
 std::string NextLink(const QueryParams& params, const std::string& cursor) {
   std::string link = "</messages?";
   for (const auto& [name, value] : params) {
-    if (name != "cursor") link += PercentEncode(name) + '=' + PercentEncode(value) + '&';
+    if (name != "cursor")
+      link += http::PercentEncode(name) + '=' + http::PercentEncode(value) + '&';
   }
   return link + "cursor=" + cursor + ">; rel=\"next\"";
 }

@@ -175,6 +175,7 @@ TEST_CASE("CORS only where it is configured", "[http][router]") {
 }
 
 TEST_CASE("percent-decoding", "[http][router]") {
+  CHECK(PercentEncode("a b/c+\xc3\xa4~") == "a%20b%2Fc%2B%C3%A4~");
   CHECK(PercentDecode("a%20b+c", true) == "a b c");
   CHECK(PercentDecode("a%20b+c", false) == "a b+c");
   CHECK(PercentDecode("%c3%A4", false) == "\xc3\xa4");
