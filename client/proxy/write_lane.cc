@@ -79,7 +79,7 @@ size_t WriteLane::queued_messages() const {
 }
 
 void WriteLane::DropUnwanted(SteadyTime now) {
-  std::erase_if(queue_, [&](const std::shared_ptr<WriteOp>& op) {
+  std::erase_if(queue_, [&](const std::shared_ptr<WriteOp>& op) REQUIRES(mutex_) {
     const bool unwanted = !op->wanted() || op->deadline() <= now;
     if (unwanted) Forget(*op);
     return unwanted;

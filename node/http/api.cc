@@ -191,13 +191,12 @@ http::Handler NodeApi::WithToken(http::Handler handler) {
 }
 
 http::Handler NodeApi::Plain(Answer answer) {
-  return [this, answer = std::move(answer)](Request& request) {
+  return [answer = std::move(answer)](Request& request) {
     Try<Response> result = [&]() -> Try<Response> {
       if (auto problem = RefuseParams(request.query)) return Err(std::move(*problem));
       return answer(request);
     }();
-    Response response = result ? std::move(*result) : http::ProblemResponse(result.error());
-    return response;
+    return result ? std::move(*result) : http::ProblemResponse(result.error());
   };
 }
 
