@@ -4,6 +4,8 @@
 #include <pthread.h>
 
 #include <algorithm>
+#include <future>
+#include <optional>
 
 #include "common/protocol/limits.h"
 #include "common/util/log.h"
@@ -36,7 +38,26 @@ std::vector<EpochKey> Missing(const TokenVector& wanted, const LogState& state) 
   return missing;
 }
 
+// The state as it will be when the page is written.
+LogState With(const LogState& state, const HeadVector& ends) {
+  LogState ahead = state;
+  for (const auto& [key, end] : ends) {
+    LogState::EpochState& epoch = ahead.epochs[key];
+    if (epoch.frozen || epoch.head.seq >= end.seq) continue;
+    epoch.head = end;
+    ahead.heads[key] = end;
+  }
+  return ahead;
+}
+
 }  // namespace
+
+// A page that the writer is at, while the next one is fetched and checked.
+struct PageInFlight {
+  HeadVector ends;  // where its runs end
+  std::shared_ptr<std::atomic<size_t>> taken;
+  std::future<Result<void, WriteError>> written;
+};
 
 struct SyncDriver::Peer {
   Peer(std::string its_address, int64_t interval_ms, SteadyTime now)
@@ -53,6 +74,8 @@ struct SyncDriver::Peer {
   std::thread long_polls;
   http::Cancellation stop_round;
   http::Cancellation stop_long_poll;
+
+  std::optional<PageInFlight> in_flight;  // of the thread of rounds
 
   // What the last answer had that was refused; each belongs to the thread of its kind.
   std::vector<std::string> refused_in_round;
@@ -163,7 +186,7 @@ void SyncDriver::RunRounds(Peer& peer) {
       peer.round_began.reset();
       if (result.ok) {
         // Without progress "more" means nothing: the rest has to wait for the next round.
-        const bool go_on = result.more && result.records > 0;
+        const bool go_on = result.more && (result.records > 0 || result.writing);
         peer.schedule.Succeeded(begun, go_on);
         peer.answered = serves;
         peer.behind = go_on;
@@ -224,6 +247,7 @@ SyncDriver::PullResult SyncDriver::Pull(Peer& peer, bool relay, int64_t wait_ms)
 SyncDriver::PullResult SyncDriver::TryPull(Peer& peer, bool relay, int64_t wait_ms) {
   PullResult result;
   const auto fail = [&](std::string error) {
+    if (relay) (void)AwaitWritten(peer);  // what comes next does not depend on it
     MutexLock lock(mutex_);
     ++peer.status.failed_pulls;
     if (!stopping_ && peer.status.last_error != error) {
@@ -246,6 +270,7 @@ SyncDriver::PullResult SyncDriver::TryPull(Peer& peer, bool relay, int64_t wait_
   request.instance = options_.instance;
   if (asked_with->live) request.epoch = asked_with->live->epoch;
   request.forks = asked_with->forks;
+  if (relay && peer.in_flight) request.ahead = peer.in_flight->ends;
 
   http::ClientRequest call;
   call.method = "POST";
@@ -276,8 +301,11 @@ SyncDriver::PullResult SyncDriver::TryPull(Peer& peer, bool relay, int64_t wait_
   Verdict verdict;
   try {
     auto connection = storage_.readers().Take();
-    const LogStatePtr state = storage_.State();
+    LogStatePtr state = storage_.State();
     connection->UseState(state);
+    if (relay && peer.in_flight) {
+      state = std::make_shared<const LogState>(With(*state, peer.in_flight->ends));
+    }
     verdict =
         VerifyAnswer(std::move(*answer),
                      {*state, options_.cluster, options_.node_id, options_.instance}, *connection);
@@ -299,7 +327,21 @@ SyncDriver::PullResult SyncDriver::TryPull(Peer& peer, bool relay, int64_t wait_
   for (const VerifiedRun& run : verdict.runs) weight += run.records.size();
   const size_t refused = verdict.refused.size();
   if (asked_with->id_runs_twice) verdict.findings.twin = false;  // known
-  if (weight > 0 || !verdict.findings.empty()) {
+  if (relay && peer.in_flight) {
+    const auto written = AwaitWritten(peer);
+    if (!written) return fail(written.error());
+    result.records = *written;
+    if (!verdict.findings.empty()) {
+      // These were found with a state that is not there yet: they are looked for again.
+      verdict = Verdict{};
+      weight = 0;
+      result.more = true;
+    }
+  }
+  if (relay && result.more && weight > 0 && verdict.findings.empty()) {
+    peer.in_flight = Write(std::move(verdict));
+    result.writing = true;
+  } else if (weight > 0 || !verdict.findings.empty()) {
     const auto shared = std::make_shared<const Verdict>(std::move(verdict));
     const auto taken = std::make_shared<std::atomic<size_t>>(0);
     auto done = storage_.writer().Execute(
@@ -310,7 +352,7 @@ SyncDriver::PullResult SyncDriver::TryPull(Peer& peer, bool relay, int64_t wait_
         },
         clock_.Steady() + milliseconds(kApplyTimeout_ms), std::max<size_t>(weight, 1));
     if (!done) return fail(done.error().detail);
-    result.records = *taken;
+    result.records += *taken;
     copies_.Poke();
   }
 
@@ -330,6 +372,40 @@ SyncDriver::PullResult SyncDriver::TryPull(Peer& peer, bool relay, int64_t wait_
   if (relay) peer.heads = std::move(heads);
   result.ok = true;
   return result;
+}
+
+// Hands a page to the writer; the next one can be fetched meanwhile.
+PageInFlight SyncDriver::Write(Verdict&& verdict) {
+  PageInFlight page;
+  page.taken = std::make_shared<std::atomic<size_t>>(0);
+  size_t weight = 0;
+  for (const VerifiedRun& run : verdict.runs) {
+    const Record& last = run.records.back().record;
+    page.ends[run.epoch] = {last.seq, last.chain};
+    weight += run.records.size();
+  }
+  auto written = std::make_shared<std::promise<Result<void, WriteError>>>();
+  page.written = written->get_future();
+  storage_.writer().Submit(
+      [shared = std::make_shared<const Verdict>(std::move(verdict)), taken = page.taken](Log& log) {
+        *taken = 0;
+        for (const VerifiedRun& run : shared->runs) *taken += log.Apply(run).records;
+      },
+      clock_.Steady() + milliseconds(kApplyTimeout_ms),
+      [written](Result<void, WriteError> outcome) { written->set_value(std::move(outcome)); },
+      weight);
+  return page;
+}
+
+// Of the page in flight, if any: how many records were taken.
+Result<size_t, std::string> SyncDriver::AwaitWritten(Peer& peer) {
+  if (!peer.in_flight) return size_t{0};
+  PageInFlight page = std::move(*peer.in_flight);
+  peer.in_flight.reset();
+  const Result<void, WriteError> written = page.written.get();
+  if (!written) return Err(written.error().detail);
+  copies_.Poke();
+  return page.taken->load();
 }
 
 // Our clock is taken to be off by the median of what the peers and we ourselves (0) say.
