@@ -38,18 +38,6 @@ std::vector<EpochKey> Missing(const TokenVector& wanted, const LogState& state) 
   return missing;
 }
 
-// The state as it will be when the page is written.
-LogState With(const LogState& state, const HeadVector& ends) {
-  LogState ahead = state;
-  for (const auto& [key, end] : ends) {
-    LogState::EpochState& epoch = ahead.epochs[key];
-    if (epoch.frozen || epoch.head.seq >= end.seq) continue;
-    epoch.head = end;
-    ahead.heads[key] = end;
-  }
-  return ahead;
-}
-
 }  // namespace
 
 // A page that the writer is at, while the next one is fetched and checked.
@@ -304,7 +292,7 @@ SyncDriver::PullResult SyncDriver::TryPull(Peer& peer, bool relay, int64_t wait_
     LogStatePtr state = storage_.State();
     connection->UseState(state);
     if (relay && peer.in_flight) {
-      state = std::make_shared<const LogState>(With(*state, peer.in_flight->ends));
+      state = std::make_shared<const LogState>(StateAfter(*state, peer.in_flight->ends));
     }
     verdict =
         VerifyAnswer(std::move(*answer),
@@ -339,7 +327,7 @@ SyncDriver::PullResult SyncDriver::TryPull(Peer& peer, bool relay, int64_t wait_
     }
   }
   if (relay && result.more && weight > 0 && verdict.findings.empty()) {
-    peer.in_flight = Write(std::move(verdict));
+    peer.in_flight = Write(std::move(verdict), weight);
     result.writing = true;
   } else if (weight > 0 || !verdict.findings.empty()) {
     const auto shared = std::make_shared<const Verdict>(std::move(verdict));
@@ -375,15 +363,10 @@ SyncDriver::PullResult SyncDriver::TryPull(Peer& peer, bool relay, int64_t wait_
 }
 
 // Hands a page to the writer; the next one can be fetched meanwhile.
-PageInFlight SyncDriver::Write(Verdict&& verdict) {
+PageInFlight SyncDriver::Write(Verdict&& verdict, size_t weight) {
   PageInFlight page;
+  page.ends = EndsOf(verdict.runs);
   page.taken = std::make_shared<std::atomic<size_t>>(0);
-  size_t weight = 0;
-  for (const VerifiedRun& run : verdict.runs) {
-    const Record& last = run.records.back().record;
-    page.ends[run.epoch] = {last.seq, last.chain};
-    weight += run.records.size();
-  }
   auto written = std::make_shared<std::promise<Result<void, WriteError>>>();
   page.written = written->get_future();
   storage_.writer().Submit(

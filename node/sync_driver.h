@@ -77,7 +77,7 @@ class SyncDriver final : public CatchUp {
   void RunLongPolls(Peer& peer);
   PullResult Pull(Peer& peer, bool relay, int64_t wait_ms);
   PullResult TryPull(Peer& peer, bool relay, int64_t wait_ms);
-  PageInFlight Write(Verdict&& verdict);
+  PageInFlight Write(Verdict&& verdict, size_t weight);
   Result<size_t, std::string> AwaitWritten(Peer& peer);
   void NoteOffset(Peer& peer, int64_t offset_ms);
 

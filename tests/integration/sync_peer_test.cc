@@ -81,6 +81,60 @@ TEST_CASE("a node of another cluster is refused and nothing is exchanged") {
   CheckHolds(cluster.node(1).address(), theirs);
 }
 
+TEST_CASE("the next page is asked for while the last one is written, and taken behind it") {
+  constexpr size_t kRecords = 40;
+  constexpr size_t kPage = 4;
+  std::atomic<bool> damaged{false};
+  SECTION("all good") {}
+  SECTION("one record of the second page is not") {
+    damaged = true;
+  }
+  FakeLog log("itest", "paged");
+  for (size_t i = 0; i < kRecords; ++i) log.Append(FakeMessage("text " + std::to_string(i)));
+  std::atomic<int> asked_ahead{0};
+  FakePeer fake([&](const httplib::Request& request, httplib::Response& response) {
+    const auto asked = DecodeSyncRequest(request.body);
+    Seq from = 0;
+    if (asked && asked->relay) {
+      for (const HeadVector* vector : {&asked->have, &asked->ahead}) {
+        const auto it = vector->find(log.key());
+        if (it != vector->end()) from = std::max(from, it->second.seq);
+      }
+      if (!asked->ahead.empty()) ++asked_ahead;
+    } else {
+      from = kRecords;  // nothing for long polls
+    }
+    SyncAnswer answer;
+    answer.node = "fake";
+    answer.heads = {{log.key(), log.head()}};
+    std::string records;
+    Seq seq = from;
+    for (; seq < std::min(from + kPage, kRecords); ++seq) {
+      WireRecord wire = log.records()[seq];
+      if (damaged && seq == kPage + 1) wire.message->text += "!";
+      records += records.empty() ? "" : ",";
+      AppendWireRecord(&records, wire);
+    }
+    answer.more = seq < kRecords;
+    response.set_content(EncodeSyncAnswer(answer, records), "application/json");
+  });
+  Cluster cluster(Nodes(1));
+  cluster.node(0).options().peers.push_back(fake.address());
+  cluster.StartAll();
+  const size_t expected = damaged ? kPage + 1 : kRecords;
+  CHECK(
+      Eventually(seconds(15), [&] { return SeqOf(cluster.api(0).Nodes(), "paged") == expected; }));
+  CHECK(asked_ahead > 0);
+  if (damaged) {
+    CHECK(cluster.node(0).Said("refused"));
+    damaged = false;
+  }
+  CHECK(
+      Eventually(seconds(15), [&] { return SeqOf(cluster.api(0).Nodes(), "paged") == kRecords; }));
+  CHECK(cluster.api(0).Nodes()["self"]["messages"] == kRecords);
+  CHECK(fake.requests() < 60);
+}
+
 TEST_CASE("of a sync answer what is wrong is refused and named, and the rest is taken") {
   std::vector<FakeLog> logs;
   const auto add = [&](const std::string& origin, const std::function<void(WireRecord&)>& spoil) {
