@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <future>
 #include <optional>
+#include <utility>
 
 #include "common/protocol/limits.h"
 #include "common/util/log.h"
@@ -38,6 +39,14 @@ std::vector<EpochKey> Missing(const TokenVector& wanted, const LogState& state) 
   return missing;
 }
 
+bool Reaches(const LogState& state, const HeadVector& ends) {
+  return std::all_of(ends.begin(), ends.end(), [&](const auto& entry) {
+    const auto it = state.epochs.find(entry.first);
+    return it != state.epochs.end() &&
+           (it->second.frozen || it->second.head.seq >= entry.second.seq);
+  });
+}
+
 }  // namespace
 
 // A page that the writer is at, while the next one is fetched and checked.
@@ -63,7 +72,9 @@ struct SyncDriver::Peer {
   http::Cancellation stop_round;
   http::Cancellation stop_long_poll;
 
-  std::optional<PageInFlight> in_flight;  // of the thread of rounds
+  // Of the thread of rounds:
+  std::optional<PageInFlight> in_flight;
+  bool one_at_a_time = false;  // the next page is written before another one is fetched
 
   // What the last answer had that was refused; each belongs to the thread of its kind.
   std::vector<std::string> refused_in_round;
@@ -174,7 +185,7 @@ void SyncDriver::RunRounds(Peer& peer) {
       peer.round_began.reset();
       if (result.ok) {
         // Without progress "more" means nothing: the rest has to wait for the next round.
-        const bool go_on = result.more && (result.records > 0 || result.writing);
+        const bool go_on = result.retry || (result.more && (result.records > 0 || result.writing));
         peer.schedule.Succeeded(begun, go_on);
         peer.answered = serves;
         peer.behind = go_on;
@@ -225,6 +236,7 @@ SyncDriver::PullResult SyncDriver::Pull(Peer& peer, bool relay, int64_t wait_ms)
   try {
     return TryPull(peer, relay, wait_ms);
   } catch (const std::bad_alloc&) {
+    if (relay) (void)AwaitWritten(peer);
     MutexLock lock(mutex_);
     ++peer.status.failed_pulls;
     peer.status.last_error = "out of memory";
@@ -235,8 +247,9 @@ SyncDriver::PullResult SyncDriver::Pull(Peer& peer, bool relay, int64_t wait_ms)
 SyncDriver::PullResult SyncDriver::TryPull(Peer& peer, bool relay, int64_t wait_ms) {
   PullResult result;
   const auto fail = [&](std::string error) {
-    if (relay) (void)AwaitWritten(peer);  // what comes next does not depend on it
+    if (relay) result.records += AwaitWritten(peer).value_or(0);  // its own failure comes again
     MutexLock lock(mutex_);
+    peer.status.records += result.records;
     ++peer.status.failed_pulls;
     if (!stopping_ && peer.status.last_error != error) {
       spdlog::warn("pulling from {} failed: {}", peer.address, LogSafe(error));
@@ -246,6 +259,10 @@ SyncDriver::PullResult SyncDriver::TryPull(Peer& peer, bool relay, int64_t wait_
     return result;
   };
 
+  const bool failed_before = [&] {
+    MutexLock lock(mutex_);
+    return peer.schedule.failures() > 0;
+  }();
   const LogStatePtr asked_with = storage_.State();
   SyncRequest request;
   request.cluster = options_.cluster;
@@ -315,18 +332,25 @@ SyncDriver::PullResult SyncDriver::TryPull(Peer& peer, bool relay, int64_t wait_
   for (const VerifiedRun& run : verdict.runs) weight += run.records.size();
   const size_t refused = verdict.refused.size();
   if (asked_with->id_runs_twice) verdict.findings.twin = false;  // known
+  // A second page in flight only behind one that went well: where nothing can be written, or
+  // another peer is quicker, pulls are to slow down.
+  const bool one_at_a_time = relay && std::exchange(peer.one_at_a_time, false);
+  bool may_write_behind = relay && result.more && !failed_before && !one_at_a_time;
   if (relay && peer.in_flight) {
+    const HeadVector ends = peer.in_flight->ends;
     const auto written = AwaitWritten(peer);
     if (!written) return fail(written.error());
     result.records = *written;
-    if (!verdict.findings.empty()) {
-      // These were found with a state that is not there yet: they are looked for again.
+    may_write_behind = may_write_behind && *written > 0;
+    if (!verdict.findings.empty() || !Reaches(*storage_.State(), ends)) {
+      // Found with a state that was not there yet, or that never came to be: asked again.
       verdict = Verdict{};
       weight = 0;
-      result.more = true;
+      result.retry = true;
+      peer.one_at_a_time = true;
     }
   }
-  if (relay && result.more && weight > 0 && verdict.findings.empty()) {
+  if (may_write_behind && weight > 0 && verdict.findings.empty()) {
     peer.in_flight = Write(std::move(verdict), weight);
     result.writing = true;
   } else if (weight > 0 || !verdict.findings.empty()) {

@@ -70,6 +70,7 @@ class SyncDriver final : public CatchUp {
     bool more = false;
     size_t records = 0;
     bool writing = false;  // a page is in flight: its records count when it is written
+    bool retry = false;    // the page was made for a state that did not come to be
     std::string error;
   };
 
