@@ -206,6 +206,7 @@ void SyncDriver::RunRounds(Peer& peer) {
 void SyncDriver::RunLongPolls(Peer& peer) {
   NameThread("sync-poll");
   SteadyTime not_before = clock_.Steady();
+  bool was_in_vain = false;
   while (true) {
     {
       MutexLock lock(mutex_);
@@ -222,12 +223,14 @@ void SyncDriver::RunLongPolls(Peer& peer) {
     }
     const SteadyTime begun = clock_.Steady();
     const PullResult result = Pull(peer, /*relay=*/false, kLongPollWait_ms);
-    // A peer that answers at once with nothing does not know how to wait; one that failed is left
-    // to the rounds.
+    // A peer that answers at once with nothing new does not know how to wait; one that failed is
+    // left to the rounds. Once is no sign: a round may have brought the same a moment before.
     const bool waited = clock_.Steady() - begun > milliseconds(kLongPollWait_ms / 2);
-    if (!result.ok || (result.records == 0 && !waited)) {
+    const bool in_vain = result.records == 0 && !waited;
+    if (!result.ok || (in_vain && was_in_vain)) {
       not_before = clock_.Steady() + milliseconds(options_.interval_ms);
     }
+    was_in_vain = in_vain;
     if (result.ok) changed_.NotifyAll();
   }
 }

@@ -3,6 +3,7 @@
 // node goes on serving.
 #include <catch2/catch.hpp>
 #include <fstream>
+#include <mutex>
 #include <thread>
 
 #include "tests/support/fake_peer.h"
@@ -147,6 +148,36 @@ TEST_CASE("the next page is asked for while the last one is written, and taken b
     CHECK(reaches(kRecords));
   }
   CHECK(cluster.api(0).Nodes()["self"]["messages"] == kRecords);
+}
+
+TEST_CASE("a long poll whose news a round has brought already is followed by the next at once") {
+  constexpr int kInterval_ms = 4000;
+  FakeLog log("itest", "raced");
+  log.Append(FakeMessage("one"));
+  std::mutex mutex;
+  std::vector<std::chrono::steady_clock::time_point> polls;
+  FakePeer fake([&](const httplib::Request& request, httplib::Response& response) {
+    const auto asked = DecodeSyncRequest(request.body);
+    if (asked && asked->wait_ms > 0) {
+      std::lock_guard lock(mutex);
+      polls.push_back(std::chrono::steady_clock::now());
+    }
+    std::vector<FakeLog> logs = {log};
+    response.set_content(SyncAnswerOf(logs), "application/json");  // whatever is held
+  });
+  Cluster cluster(Nodes(1));
+  cluster.node(0).options().peers.push_back(fake.address());
+  cluster.node(0).options().sync_interval_ms = kInterval_ms;
+  cluster.StartAll();
+  const auto count = [&] {
+    std::lock_guard lock(mutex);
+    return polls.size();
+  };
+  REQUIRE(Eventually(seconds(30), [&] { return count() >= 3; }));
+  std::lock_guard lock(mutex);
+  CHECK(polls[1] - polls[0] < milliseconds(kInterval_ms / 2));
+  // This peer does not wait at all: it is not asked without end.
+  CHECK(polls[2] - polls[1] > milliseconds(kInterval_ms / 2));
 }
 
 TEST_CASE("of a sync answer what is wrong is refused and named, and the rest is taken") {
