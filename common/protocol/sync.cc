@@ -217,6 +217,10 @@ std::string EncodeSyncRequest(const SyncRequest& request) {
     }
     out += ']';
   }
+  if (!request.ahead.empty()) {
+    out += ",\"ahead\":";
+    AppendHeads(&out, request.ahead);
+  }
   out += '}';
   return out;
 }
@@ -270,6 +274,11 @@ Try<SyncRequest> DecodeSyncRequest(std::string_view text) {
                                        std::to_string(limits::kSyncChainsMax) +
                                        " [origin, epoch, seq]"));
     }
+  }
+  if (const Json* ahead = Member(*json, "ahead")) {
+    auto positions = HeadsFrom(*ahead);
+    if (!positions) return Err(Invalid("ahead", "must be a list of [origin, epoch, seq, chain]"));
+    request.ahead = std::move(*positions);
   }
   return request;
 }

@@ -37,6 +37,9 @@ struct SyncRequest {
   // Present: nothing is pulled, the chains at these positions are asked for. `have` says nothing
   // then.
   std::optional<std::vector<LogPosition>> chains;
+  // Positions beyond `have` that the puller is just writing: the answer goes on behind them. They
+  // acknowledge nothing, and no body is left out on their account.
+  HeadVector ahead;
 };
 
 struct SyncAnswer {
