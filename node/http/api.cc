@@ -557,6 +557,12 @@ Try<Response> NodeApi::GetNodes(Request&) {
     if (body.back() != '[') body += ',';
     body += "[\"" + key.origin + "\",\"" + HexU64(key.epoch) + "\"]";
   }
+  body += "],\"damaged\":[";
+  for (const CorruptRecord& record : state->damaged) {
+    if (body.back() != '[') body += ',';
+    body += "[\"" + record.epoch.origin + "\",\"" + HexU64(record.epoch.epoch) + "\"," +
+            std::to_string(record.seq) + "]";
+  }
   body += "],\"id_runs_twice\":";
   body += state->id_runs_twice ? "true" : "false";
   body += "},\"peers\":[";

@@ -119,7 +119,8 @@ class Auditor {
   const AuditOptions& options_;
   std::map<std::string, Statement> statements_;
   AuditReport report_;
-  uint64_t total_ = 0;  // records, and numbers of messages
+  uint64_t total_ = 0;        // records, and numbers of messages
+  int64_t last_message_ = 0;  // what comes later is not checked: there is no end of it
   std::unordered_set<int64_t> damaged_messages_;
   // What the next record's chain may follow from: where a chain does not match, either it is wrong
   // itself, or its record is.
@@ -135,7 +136,8 @@ void Auditor::ReadHeads() {
     Name("the database names no cluster");
   }
   Statement last_message(db_, "SELECT coalesce(max(ref), 0) FROM messages");
-  if (last_message.Step()) total_ = static_cast<uint64_t>(last_message.Int(0));
+  if (last_message.Step()) last_message_ = last_message.Int(0);
+  total_ = static_cast<uint64_t>(std::max<int64_t>(last_message_, 0));
 
   std::unordered_set<int64_t> refs;
   Statement epochs(db_,
@@ -318,8 +320,8 @@ int64_t Auditor::CheckMessagesAbove(int64_t ref, uint64_t done) {
   }
   Statement rows(db_,
                  "SELECT ref, id, stamp, moved, sender, recipient, room, text, timestamp, key FROM "
-                 "messages WHERE ref>? ORDER BY ref LIMIT ?");
-  rows.Bind(1, ref).Bind(2, kSlice);
+                 "messages WHERE ref>? AND ref<=? ORDER BY ref LIMIT ?");
+  rows.Bind(1, ref).Bind(2, last_message_).Bind(3, kSlice);
   while (rows.Step()) {
     ref = rows.Int(0);
     ++report_.messages;

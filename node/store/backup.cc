@@ -3,12 +3,16 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
+#include <memory>
+#include <optional>
+#include <utility>
 
 #include "node/store/data_dir.h"
 #include "node/store/schema.h"
@@ -43,9 +47,9 @@ class PartialFile {
   static Result<std::unique_ptr<PartialFile>, std::string> Create(const std::string& final_path) {
     std::unique_ptr<PartialFile> file(new PartialFile(final_path));
     // What a node knows of people is for its owner alone.
-    file->fd_ = open(file->path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    file->fd_ = open(file->path_.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (file->fd_ < 0) return Err(Failed("cannot create", file->path_));
-    if (flock(file->fd_, LOCK_EX | LOCK_NB) != 0) {
+    if (flock(file->fd_, LOCK_EX | LOCK_NB) != 0 || !file->HasItsName()) {
       close(std::exchange(file->fd_, -1));
       return Err("another process is writing " + file->path_);
     }
@@ -84,14 +88,24 @@ class PartialFile {
     } else {
       return Err(Failed("cannot create", final_path_));
     }
-    if (!SyncDirectoryOf(final_path_))
-      return Err(Failed("cannot write the directory of", final_path_));
+    if (!SyncDirectoryOf(final_path_)) {
+      const std::string failed = Failed("cannot write the directory of", final_path_);
+      unlink(final_path_.c_str());
+      return Err(failed);
+    }
     return {};
   }
 
  private:
   explicit PartialFile(const std::string& final_path)
       : final_path_(final_path), path_(final_path + ".partial") {}
+  // False where another attempt gave our file its final name before we had the lock.
+  bool HasItsName() const {
+    struct stat here {};
+    struct stat named {};
+    return fstat(fd_, &here) == 0 && stat(path_.c_str(), &named) == 0 &&
+           here.st_ino == named.st_ino && here.st_dev == named.st_dev;
+  }
   void RemoveSideFiles() {
     for (const char* suffix : {"-wal", "-shm", "-journal"}) unlink((path_ + suffix).c_str());
   }

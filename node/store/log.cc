@@ -499,6 +499,11 @@ LogStatePtr Log::Snapshot() {
       state->heads.emplace_hint(state->heads.end(), key, epoch.head);
     }
   }
+  std::erase_if(given_up_, [&](const auto& each) {
+    const auto it = epochs_.find(each.first);
+    return it == epochs_.end() || it->second.frozen || it->second.head.seq >= each.second;
+  });
+  for (const auto& [key, seq] : given_up_) state->damaged.push_back({key, seq});
   state->live = live_;
   state->id_runs_twice = id_runs_twice_;
   state->last_message_ref = last_arrival_;

@@ -148,6 +148,8 @@ void Log::LowerHead(const EpochKey& key, Seq damaged, Loose* loose) {
       "again from a peer",
       ToText(key), damaged, state.head.seq);
   ++repaired_records_;
+  const auto [first, is_first] = given_up_.emplace(key, state.head.seq + 1);
+  if (!is_first) first->second = std::min(first->second, state.head.seq + 1);
 }
 
 // A damaged body takes every record of that message with it.

@@ -31,9 +31,11 @@ struct Coverage {
   }
 };
 
-// A stored message that does not match its id: it is not served.
+// A stored message that does not match its id, or a record that does not match its chain: it is not
+// served.
 struct Damage {
   int64_t message_ref = 0;
+  std::optional<CorruptRecord> record = std::nullopt;
 };
 
 // A page, or the reason why it is not to be served.
@@ -85,6 +87,7 @@ class ReadConnection final : public LogReader {
   Statement& Cached(const std::string& sql);
   Coverage MakeCoverage(const TokenVector& token, const LogState& state);
   std::optional<int64_t> FirstUncovered(const Coverage& covered, const LogState& state);
+  std::optional<Hash> ChainBefore(const EpochKey& key, int64_t epoch_ref, Seq seq);
   std::optional<Stamp> CoveredStamp(int64_t message_ref, const Coverage& coverage);
 
   std::unique_ptr<Database> db_;

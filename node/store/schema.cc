@@ -135,11 +135,13 @@ std::string UriPath(const std::string& path) {
   return quoted;
 }
 
-std::unique_ptr<Database> OpenTool(const std::string& name, const char* vfs) {
+std::unique_ptr<Database> OpenTool(const std::string& name, bool alone, const char* vfs = nullptr) {
   auto db = std::make_unique<Database>(
       name, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX, vfs);
   // The last one that closes a file would copy its log into it.
   sqlite3_db_config(db->handle(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
+  // Before the first read: then the index of the log is in memory, not in a shared file.
+  if (alone) db->Execute("PRAGMA locking_mode=EXCLUSIVE");
   Configure(db.get(), kToolCacheMib);
   return db;
 }
@@ -193,7 +195,7 @@ Result<std::unique_ptr<Database>, std::string> OpenForWriting(const std::string&
 
 std::optional<std::string> FormatProblem(const Database& db, const std::string& path) {
   if (IntPragma(db, "PRAGMA application_id") != kApplicationId) {
-    return path + " is not a ChatChain database; choose another one";
+    return path + " is not a ChatChain database; choose another file or directory";
   }
   const int64_t version = IntPragma(db, "PRAGMA user_version");
   if (version == kSchemaVersion) return std::nullopt;
@@ -208,19 +210,17 @@ std::unique_ptr<Database> OpenForReading(const std::string& path, int cache_mib)
 }
 
 std::unique_ptr<Database> OpenBesideWriters(const std::string& path) {
-  return OpenTool("file:" + UriPath(path), nullptr);
+  return OpenTool("file:" + UriPath(path), /*alone=*/false);
 }
 
 std::unique_ptr<Database> OpenAlone(const std::string& path) {
   std::error_code absent;
   const auto log_bytes = std::filesystem::file_size(path + "-wal", absent);
   if (absent || log_bytes == 0) {
-    return OpenTool("file:" + UriPath(path) + "?immutable=1", nullptr);
+    return OpenTool("file:" + UriPath(path) + "?immutable=1", /*alone=*/true);
   }
-  // Without locks, and so without shared memory for the index of the log.
-  auto db = OpenTool("file:" + UriPath(path), "unix-none");
-  db->Execute("PRAGMA locking_mode=EXCLUSIVE");
-  return db;
+  // A lock of SQLite's would need the right to write.
+  return OpenTool("file:" + UriPath(path), /*alone=*/true, "unix-none");
 }
 
 }  // namespace chatchain

@@ -97,7 +97,13 @@ bool SqliteStorage::AwaitDurable() const {
 
 Problem SqliteStorage::Damaged(const Damage& damage) {
   // In the background: the reader that found it does not wait.
-  writer_->Post([ref = damage.message_ref](Log& log) { log.RepairMessage(ref); });
+  writer_->Post([damage](Log& log) {
+    if (damage.record) {
+      log.Repair(*damage.record);
+    } else {
+      log.RepairMessage(damage.message_ref);
+    }
+  });
   return Unavailable(
       "a stored message is damaged here and is being fetched again; ask another node");
 }
