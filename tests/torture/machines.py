@@ -9,7 +9,8 @@ import subprocess
 import faults
 import programs
 
-STOP_S = 10        # the contract for SIGTERM
+# A program ends with the test, however that ends.
+LEASH = ("setpriv", "--pdeathsig", "KILL")
 DISK = 2 << 30     # bytes of a small disk while it is not full
 SETTLE_S = 30
 
@@ -48,7 +49,7 @@ class Relays:
         return self._links[name, other][1]
 
     def prefix(self, _):
-        return ()
+        return LEASH
 
     def _set(self, pair, fault):
         if pair in self._links:
@@ -122,7 +123,7 @@ class Namespaces:
         return self.listen(other)
 
     def prefix(self, name):
-        return ("ip", "netns", "exec", name)
+        return (*LEASH, "ip", "netns", "exec", name)
 
     def cut(self, a, b, _rng):
         self.one_way(a, b)
