@@ -8,12 +8,13 @@ readonly round_minutes=3 # its history is checked in memory
 
 usage() {
   cat <<'TEXT'
-usage: scripts/torture.sh [--minutes M] [--seed S] [--network KIND] [--cuts N] [--steps N]
+usage: scripts/torture.sh [--minutes M] [--seed S] [--network KIND] [--cuts N] [--steps N] [--no-connections]
   --minutes M     load, nemesis and checked history, in rounds of at most 3 minutes; default 10
   --seed S        of the first round, the next has S + 1; default: a random one
   --network KIND  namespaces (root), relays, or auto (default): the first where it is possible
   --cuts N        power cuts, default 20; 0: none. They need root
   --steps N       kills and pauses below a proxy of which no client may notice one, default 150; 0: none
+  --no-connections  leave out 10,000 idle connections, 100,000 connects, and slow clients by the hundred
 As root, all that it makes is in namespaces that end with it.
 TEXT
 }
@@ -23,6 +24,7 @@ seed=$RANDOM$RANDOM
 network=auto
 cuts=20
 steps=150
+connections=--full
 while [ "$#" -gt 0 ]; do
   case $1 in
     --minutes | --seed | --network | --cuts | --steps)
@@ -30,6 +32,7 @@ while [ "$#" -gt 0 ]; do
       declare "${1#--}=$2"
       shift 2
       ;;
+    --no-connections) connections=; shift ;;
     -h | --help) usage; exit 0 ;;
     *) usage >&2; fail "unknown argument $1" ;;
   esac
@@ -53,6 +56,11 @@ if [ "$steps" -gt 0 ]; then
   step "$steps kills and pauses below a proxy"
   CHATCHAIN_CHAOS_STEPS=$steps $bin/chatchain-integration-tests '[chaos]' ||
     fail "a client has noticed: see above"
+fi
+
+if [ -n "$connections" ]; then
+  step "connections by the thousand"
+  python3 -B $torture/connections.py --bin-dir $bin $connections || fail "connections: see above"
 fi
 
 left=$minutes

@@ -100,6 +100,13 @@ class Good(unittest.TestCase):
             self.assertEqual(rules_of(send(1, A), fed("connect"), fed("message", A), fed(kind),
                                       fed("message", A), fed("caught_up"), final(9, A)), set())
 
+    def test_a_message_that_two_processes_may_have_taken_has_no_order(self):
+        first, second = direct(1), direct(2)
+        self.assertEqual(rules_of(
+            send(1, first, process=1), send(2, second, status=0, process=1),
+            send(3, second, process=2), fed("message", second), fed("message", first),
+            final(9, first, second)), set())
+
     def test_what_only_a_destroyed_disk_had(self):
         lost = {"op": "nemesis", "time": 2, "what": "wipe", "disk_lost": "n0"}
         self.assertEqual(rules_of(send(1, A), send(1, B, status=0), fed("message", A),

@@ -235,14 +235,15 @@ class Client(Worker):
             self.stopping.wait(0.02)
         return True
 
-    def _try(self, message, key):
+    def _try(self, message, key, **more):
+        """`more`: for the history."""
         needs = self.care.begin()
         try:
             headers = {"Idempotency-Key": key, **self._headers()}
             if needs:
                 headers["ChatChain-Acks"] = str(needs)
             answer, fields = self._ask(self._pick(), "POST", "/messages", message, headers)
-            fields.update(message=message, key=key, status=answer.status if answer else 0)
+            fields.update(message=message, key=key, status=answer.status if answer else 0, **more)
             if needs:
                 fields["needs"] = needs
             if fields["status"] in (200, 201, 202):
@@ -297,6 +298,9 @@ class DirectWriter(Client):
         # The next may only follow when this one is settled.
         while not self._send(message, message["text"]) and not self.stopping.is_set():
             pass
+
+    def _try(self, message, key, **more):
+        return super()._try(message, key, process=self._incarnation(), **more)
 
 
 class Follower(Worker):

@@ -6,6 +6,7 @@ check_history.py. Times are seconds of one clock that only goes forward.
          start end at session? message{sender,recipient|room,text,timestamp?} key
          status (0: no answer)  answer? (the message object)
          needs?  how many copies the sender asked for: only 200 and 201 acknowledge it then
+         process?  which start of the program was asked: positions are in order within one
   list   every message of one room, as one answer gave it
          start end at session? room messages stale? lost?
   get    one message by its id

@@ -5,6 +5,7 @@ import pathlib
 import shutil
 import signal
 import subprocess
+from collections import deque
 
 import faults
 import programs
@@ -13,6 +14,7 @@ import programs
 LEASH = ("setpriv", "--pdeathsig", "KILL")
 DISK = 2 << 30     # bytes of a small disk while it is not full
 SETTLE_S = 30
+LOG_LINES = 400    # of a program, for a run that fails
 
 
 def run(*command):
@@ -156,6 +158,7 @@ class Machine:
         self.faults = faults.Faults(shim, world.directory / (name + ".faults"))
         self.incarnation = 0
         self.program = None
+        self.said = deque(maxlen=LOG_LINES)  # by all its incarnations
         self._launch = launch
         self._paused = False
 
@@ -166,14 +169,22 @@ class Machine:
     def kill(self):
         self.check()
         self.world.discard(self.program)
-        self.program = None
+        self._ended()
 
     def drain(self):
         self.check()
         code = self.world.end(self.program)
-        self.program = None
+        self._ended()
         if code != 0:
             raise Died(f"{self.name} ended with {code} after SIGTERM")
+
+    def _ended(self):
+        self.said.extend(self.program.lines)
+        self.program = None
+
+    def log(self):
+        lines = [*self.said, *(self.program.lines if self.program else [])]
+        return "\n".join(f"  {self.name}: {line}" for line in lines[-LOG_LINES:])
 
     def pause(self):
         self.program.process.send_signal(signal.SIGSTOP)
@@ -187,7 +198,7 @@ class Machine:
         """It must not have ended by itself."""
         if self.program is not None and self.program.process.poll() is not None:
             raise Died(f"{self.name} ended by itself with {self.program.process.returncode}:\n"
-                       f"{self.program.log()}")
+                       f"{self.log()}")
 
     def bring_back(self):
         """To how it should be, whatever was done to it."""

@@ -124,8 +124,7 @@ class Run:
 
     def logs(self):
         for machine in self.cluster.all:
-            if machine.program is not None:
-                print(machine.program.log(), file=sys.stderr)
+            print(machine.log(), file=sys.stderr)
 
 
 def main():
