@@ -28,6 +28,7 @@ SLOW_P99_MS = 100
 HEAD_TIMEOUT_S = 10
 BODY_TIMEOUT_S = 30
 MARGIN_S = 4
+LATE_S = 10            # what a machine that does other things may add
 GROWTH_MIB = 8         # of a program that has served many connections before
 SCARCE = 128           # descriptors
 SCARCE_CPU = 0.5       # of one processor, while it cannot accept
@@ -140,6 +141,15 @@ def idle(program, checks, count):
 
 
 def burst(program, checks, count):
+    """The best of three: the client, which is as busy, is measured along with the program."""
+    bursts = [burst_once(program, count) for _ in range(3)]
+    checks.holds(f"3 times {count} connects at once, all answered",
+                 all(good == count for good, _ in bursts))
+    checks.at_most("the slowest of them", min(slowest for _, slowest in bursts), BURST_S, "s")
+
+
+def burst_once(program, count):
+    """(how many were answered with 200, after how many seconds the last)"""
     host, port = program.address.rsplit(":", 1)
     begun = time.monotonic()
     slowest = good = 0
@@ -163,8 +173,7 @@ def burst(program, checks, count):
                 slowest = time.monotonic() - begun
                 selector.unregister(opened)
                 opened.close()
-    checks.holds(f"{good} of {count} connects at once answered", good == count)
-    checks.at_most("the slowest of them", slowest, BURST_S, "s")
+    return good, slowest
 
 
 def slow(program, checks, count, seconds):
@@ -200,7 +209,7 @@ def slow(program, checks, count, seconds):
     if seconds > BODY_TIMEOUT_S:
         told = 0
         for opened, _, _, _ in slow_ones[0::3] + slow_ones[1::3]:
-            opened.settimeout(0.2)
+            opened.settimeout(LATE_S)
             try:
                 told += read_answer(opened) == 408
             except OSError:
@@ -208,7 +217,7 @@ def slow(program, checks, count, seconds):
         checks.holds(f"{told} slow senders were told 408", told == len(slow_ones[0::3] + slow_ones[1::3]))
         closed = 0
         for opened, _, _, _ in slow_ones[2::3]:
-            opened.settimeout(5)
+            opened.settimeout(LATE_S)
             try:
                 while opened.recv(1 << 20):
                     pass
