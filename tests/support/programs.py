@@ -158,11 +158,15 @@ class World:
             arguments += ["--config", str(self.config(config))]
         return self._start("chatchain-node", arguments, f"node {node_id}")
 
-    def proxy(self, nodes, config=""):
-        arguments = ["--nodes", ",".join(nodes), "--listen", "127.0.0.1:0"]
+    def proxy(self, nodes, config="", listen="127.0.0.1:0"):
+        arguments = ["--nodes", ",".join(nodes), "--listen", listen]
         if config:
             arguments += ["--config", str(self.config(config))]
         return self._start("chatchain-client", arguments, "proxy")
+
+    def kill(self, program):
+        self.programs.remove(program)
+        program.kill()
 
     def end(self, program):
         self.programs.remove(program)
