@@ -72,8 +72,9 @@ TEST_CASE("what is no message is not shown as one") {
   REQUIRE(ParseMessage(good));
   CHECK(ParseMessage(good)->row.to == "#r");
   CHECK(ParseMessage(good)->json == good);
-  for (const std::string bad : {std::string("{}"), std::string("[]"), std::string("no"),
-                                "{\"id\":\"" + id + "\"}", good.substr(1), "{\"id\":1}"}) {
+  const std::vector<std::string> others = {
+      "{}", "[]", "no", "{\"id\":\"" + id + "\"}", good.substr(1), "{\"id\":1}"};
+  for (const std::string& bad : others) {
     CHECK_FALSE(ParseMessage(bad));
   }
   // Laid out over several lines, it becomes one.

@@ -21,7 +21,7 @@ MessageId IdOfNumber(int number) {
 }  // namespace
 
 TEST_CASE("a state is read as it was saved, and only under its filters") {
-  const TempDir folder;
+  const test::TempDir folder;
   const std::string path = folder.File("state");
   {
     StateFile state;
@@ -44,7 +44,7 @@ TEST_CASE("a state is read as it was saved, and only under its filters") {
 }
 
 TEST_CASE("a state of other filters, and what is no state, is left alone") {
-  const TempDir folder;
+  const test::TempDir folder;
   const std::string path = folder.File("state");
   for (const std::string content :
        {"", "{}", "precious",
@@ -63,7 +63,7 @@ TEST_CASE("a state of other filters, and what is no state, is left alone") {
 }
 
 TEST_CASE("a link to a state stays a link") {
-  const TempDir folder;
+  const test::TempDir folder;
   const std::string path = folder.File("state");
   const std::string link = folder.File("link");
   std::filesystem::create_symlink(path, link);
