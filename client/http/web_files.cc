@@ -26,7 +26,7 @@ constexpr std::string_view kPolicy =
 std::string_view TypeOf(std::string_view name) {
   if (name.ends_with(".html")) return "text/html; charset=utf-8";
   if (name.ends_with(".css")) return "text/css; charset=utf-8";
-  if (name.ends_with(".svg")) return "image/svg+xml";
+  if (name.ends_with(".png")) return "image/png";
   return "text/javascript; charset=utf-8";
 }
 

@@ -21,7 +21,7 @@ class WebFiles {
 
   // All that there is.
   static constexpr std::array kNames = std::to_array<std::string_view>(
-      {"index.html", "style.css", "icon.svg", "main.js", "api.js", "chat.js", "conversations.js",
+      {"index.html", "style.css", "icon.png", "main.js", "api.js", "chat.js", "conversations.js",
        "dom.js", "feed.js", "format.js", "identity.js", "network.js", "outbox.js", "sha256.js",
        "storage.js", "timeline.js", "view_conversation.js", "view_dialogs.js", "view_list.js"});
 

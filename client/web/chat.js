@@ -7,7 +7,7 @@ import {Feed, Seen} from './feed.js';
 import {cleanText, textProblem} from './identity.js';
 import {describe} from './network.js';
 import {Outbox} from './outbox.js';
-import {comparePlaces, rowsOf, Timeline} from './timeline.js';
+import {rowsOf, Timeline} from './timeline.js';
 
 const kPage = 50;
 const kRooms = 16;            // that are followed live; others are looked at now and then
@@ -128,7 +128,7 @@ export class Chat {
     // As it was at the last visit, until a page comes.
     this.timeline.hasOlder = true;
     const kept = this.#storage.get(`window/${this.me}/${key}`);
-    if (Array.isArray(kept)) this.timeline.append(kept, false);
+    if (Array.isArray(kept)) this.timeline.append({messages: kept, next: null}, null);
     this.#follow();
     this.#saveSoon();
     this.reload();
@@ -187,16 +187,16 @@ export class Chat {
       const page = await this.#api.history(query);
       if (run !== this.#opened) return;
       this.error = '';
+      const [newest] = page.messages;
       const last = page.messages.at(-1);
       const held = this.timeline.messages.at(-1);
-      const meets = page.next === null || (held && last && comparePlaces(last, held) <= 0);
+      const meets = page.next === null || (held && last && last.accepted_at <= held.accepted_at);
       if (this.timeline.loaded && meets && !this.timeline.hasNewer) {
-        this.timeline.merge(page.messages);
+        this.timeline.merge(page.messages.reverse());
       } else {
         this.timeline.reset(page, query);
       }
       this.#mergeRecent();
-      const [newest] = page.messages;
       if (newest) this.conversations.noteLast(newest);
       if (page.stale) this.#later('stale', kStaleMs, () => this.reload());
     } catch (error) {
@@ -212,7 +212,7 @@ export class Chat {
 
   loadOlder() {
     const {messages, walk, hasOlder} = this.timeline;
-    if (!hasOlder || !this.timeline.loaded) return;
+    if (!hasOlder || !this.timeline.loaded) return undefined;
     // Of those accepted in one millisecond some may be held; they are told by their ids.
     const until = messages[0] && new Date(Date.parse(messages[0].accepted_at) + 1).toISOString();
     const query = walk?.query ??
@@ -223,14 +223,16 @@ export class Chat {
     });
   }
 
-  async loadNewer() {
+  loadNewer() {
     const last = this.timeline.messages.at(-1);
-    if (!this.timeline.hasNewer || !last) return;
-    const query = {
+    const {hasNewer, walkOn} = this.timeline;
+    if (!hasNewer || !last) return undefined;
+    const query = walkOn?.query ?? {
       ...filterOf(this.current, this.me), order: 'asc', limit: kPage, since: last.accepted_at,
     };
-    return this.#loadMore('newer', query, (page) => {
-      this.timeline.append(page.messages, page.next !== null);
+    const cursor = walkOn && {cursor: walkOn.cursor};
+    return this.#loadMore('newer', {...query, ...cursor}, (page) => {
+      this.timeline.append(page, query);
     });
   }
 
@@ -249,7 +251,7 @@ export class Chat {
       if (run !== this.#opened) return;
       this.error = error.message;
       // A cursor that is refused: the walk begins anew.
-      if (error.final) this.timeline.walk = null;
+      if (error.final) this.timeline.walk = this.timeline.walkOn = null;
     }
     this.loadingMore = '';
     this.#on('timeline');

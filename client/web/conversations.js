@@ -76,7 +76,7 @@ export class Conversations {
   note(message) {
     const key = conversationOf(message, this.#me);
     const conversation = this.#at(key);
-    const isLast = !conversation.last || comparePlaces(conversation.last, message) < 0;
+    const isLast = !conversation.last || conversation.last.accepted_at <= message.accepted_at;
     if (isLast) conversation.last = preview(message);
     if (message.sender === this.#me) {
       // Who writes has read.
@@ -93,7 +93,8 @@ export class Conversations {
   noteLast(last) {
     const key = conversationOf(last, this.#me);
     const conversation = this.#at(key);
-    if (conversation.last && comparePlaces(conversation.last, last) >= 0) return;
+    const held = conversation.last;
+    if (held && (held.id === last.id || held.accepted_at > last.accepted_at)) return;
     conversation.last = preview(last);
     if (last.sender !== this.#me && !this.#isRead(key, last)) {
       // One at least; the feed will count them, if it follows this conversation.
@@ -132,9 +133,10 @@ export class Conversations {
     };
   }
 
+  // Those of one millisecond count as read together.
   #isRead(key, message) {
     const place = this.#read[key];
-    return place !== undefined && comparePlaces(message, place) <= 0;
+    return place !== undefined && message.accepted_at <= place.accepted_at;
   }
 
   #at(key) {

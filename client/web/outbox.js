@@ -11,7 +11,10 @@ const kMaxMessages = 200;
 const kMaxChars = 1_000_000; // of all texts together
 const kBackoffMs = [500, 1000, 2000, 4000, 8000];
 
-/** An item: {key, id, message, problem?, waiting?}. `problem`: it was refused; why. */
+/**
+ * An item: {key, id, message, problem?, waiting?}. `problem`: it was refused, and why; `waiting`: why
+ * it has to wait.
+ */
 export class Outbox {
   #storage;
   #api;
@@ -187,7 +190,7 @@ export class Outbox {
         return true;
       }
       ++this.#failures;
-      item.waiting = error.message;
+      for (const each of this.#items.values()) each.waiting = error.message;
       this.#on.changed();
       return false;
     }

@@ -7,7 +7,7 @@ import {dayKey} from './format.js';
 export const kWindow = 300; // messages; with them the page stays quick, however long one scrolls
 const kGroupMs = 5 * 60_000;
 
-/** By place, as the server orders history. */
+/** By place, as far as a message shows it: places are finer than milliseconds. */
 export function comparePlaces(a, b) {
   if (a.accepted_at !== b.accepted_at) return a.accepted_at < b.accepted_at ? -1 : 1;
   return a.id < b.id ? -1 : a.id > b.id ? 1 : 0;
@@ -19,6 +19,8 @@ export class Timeline {
   hasNewer = false;     // something is known to be after the last and is not held
   loaded = false;       // a page of history has been seen
   walk = null;          // to older ones: {query, cursor}; null: it must begin at the first
+  walkOn = null;        // to newer ones; null: it must begin at the last
+  #ranks = new Map();   // by id: the order of those accepted in one millisecond
   #bound;
 
   constructor(bound = kWindow) {
@@ -28,65 +30,77 @@ export class Timeline {
   /** The newest page, in place of whatever was held; `query` is what it was asked by. */
   reset(page, query) {
     this.messages = [];
+    this.#ranks.clear();
     this.loaded = true;
     this.hasNewer = false;
-    this.#insert(page.messages);
-    this.#walkOn(page, query);
+    this.walkOn = null;
+    this.prepend(page, query);
     this.#cutStart();
   }
 
-  /** The next page of the walk to older ones. */
+  /** The next page of the walk to older ones, the newest first. */
   prepend(page, query) {
-    this.#insert(page.messages);
-    this.#walkOn(page, query);
+    this.#insert(page.messages, -1);
+    this.hasOlder = page.next !== null;
+    this.walk = this.hasOlder ? {query, cursor: page.next} : null;
     const excess = this.messages.length - this.#bound;
     if (excess > 0) {
       this.messages.length -= excess;
       this.hasNewer = true;
+      this.walkOn = null;
     }
   }
 
-  /** A page in ascending order of what follows the last message; `more`: there are further ones. */
-  append(messages, more) {
-    this.#insert(messages);
-    this.hasNewer = more;
+  /** The next page of the walk to newer ones, the oldest first. */
+  append(page, query) {
+    this.#insert(page.messages, 1);
+    this.hasNewer = page.next !== null;
+    this.walkOn = this.hasNewer ? {query, cursor: page.next} : null;
     this.#cutStart();
   }
 
   /**
-   * Messages that came live, or are known from elsewhere. Those outside the part that is held wait
-   * until that is loaded. True if something has changed.
+   * Messages that came live, or are known from elsewhere, the newest last. Those outside the part
+   * that is held wait until that is loaded. True if something has changed.
    */
   merge(messages) {
     const [first] = this.messages;
     const last = this.messages.at(-1);
     const fit = messages.filter((message) => {
-      if (this.hasOlder && (!first || comparePlaces(message, first) < 0)) return false;
-      return !this.hasNewer || (last && comparePlaces(message, last) <= 0);
+      if (this.hasOlder && (!first || message.accepted_at < first.accepted_at)) return false;
+      return !this.hasNewer || (last && message.accepted_at < last.accepted_at);
     });
-    const changed = this.#insert(fit);
+    const changed = this.#insert(fit, 1);
     if (changed) this.#cutStart();
     return changed;
   }
 
-  #walkOn(page, query) {
-    this.hasOlder = page.next !== null;
-    this.walk = this.hasOlder ? {query, cursor: page.next} : null;
-  }
-
-  #insert(messages) {
-    if (messages.length === 0) return false;
+  // `step`: 1, each after those of its millisecond that are held; -1, before them.
+  #insert(messages, step) {
     const byId = new Map(this.messages.map((message) => [message.id, message]));
+    const ends = new Map(); // by time: the rank at that end
+    for (const {id, accepted_at} of this.messages) {
+      const rank = this.#ranks.get(id) * step;
+      ends.set(accepted_at, Math.max(ends.get(accepted_at) ?? rank, rank));
+    }
     let changed = false;
     for (const message of messages) {
       const held = byId.get(message.id);
       // A place may become earlier, never later.
       if (held && held.accepted_at <= message.accepted_at) continue;
+      const end = (ends.get(message.accepted_at) ?? 0) + 1;
+      ends.set(message.accepted_at, end);
+      this.#ranks.set(message.id, end * step);
       byId.set(message.id, message);
       changed = true;
     }
-    if (changed) this.messages = [...byId.values()].sort(comparePlaces);
-    return changed;
+    if (!changed) return false;
+    this.messages = [...byId.values()].sort((a, b) => (a.accepted_at === b.accepted_at
+      ? this.#ranks.get(a.id) - this.#ranks.get(b.id) : comparePlaces(a, b)));
+    if (this.#ranks.size > 4 * this.#bound) {
+      for (const id of this.#ranks.keys()) if (!byId.has(id)) this.#ranks.delete(id);
+    }
+    return true;
   }
 
   // The walk goes on below what is dropped, so it must begin anew.

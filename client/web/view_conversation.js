@@ -15,6 +15,7 @@ export class ConversationView {
   #list = byId('messages');
   #text = byId('text');
   #stick = true;    // new messages are followed
+  #placed = 0;      // where we left the scroller; elsewhere it was moved by the reader
   #shown = null;    // the key that is on the screen
 
   constructor(chat) {
@@ -49,7 +50,7 @@ export class ConversationView {
     for (const id of ['head', 'scroller', 'foot']) byId(id).hidden = key === null;
     byId('nothing-open').hidden = key !== null;
     this.#list.replaceChildren();
-    this.#stick = true;
+    this.#stickAgain();
     if (!key) return;
     const {kind, name} = parseKey(key);
     paintAvatar(byId('title-avatar'), kind, name, {initials: initialsOf, hue: hueOf});
@@ -69,6 +70,7 @@ export class ConversationView {
     if (chat.current === null || chat.current !== this.#shown) return;
     const {timeline} = chat;
     const rows = chat.rows;
+    if (this.#stick && this.#scroller.scrollTop !== this.#placed) this.#stick = this.#atEnd();
     const anchor = this.#anchor();
     // What is added in bulk is not read out.
     this.#scroller.ariaBusy = String(chat.loading || chat.loadingMore !== '');
@@ -170,24 +172,33 @@ export class ConversationView {
     return scrollHeight - scrollTop - clientHeight < kEndPx;
   }
 
-  // The first message that can be seen, and where.
+  // The first message that can be seen, and where. Not a day: more of it may come above.
   #anchor() {
     if (this.#stick) return null;
     const top = this.#scroller.getBoundingClientRect().top;
-    const child = [...this.#list.children].find((each) => each.getBoundingClientRect().bottom > top);
+    const child = [...this.#list.querySelectorAll('.message')].find(
+      (each) => each.getBoundingClientRect().bottom > top);
     return child && {child, y: child.getBoundingClientRect().top};
   }
 
   #keep(anchor) {
     if (this.#stick && !this.#chat.timeline.hasNewer) {
-      this.#scroller.scrollTop = this.#scroller.scrollHeight;
+      this.#settle();
     } else if (anchor?.child.isConnected) {
       this.#scroller.scrollTop += anchor.child.getBoundingClientRect().top - anchor.y;
     }
   }
 
   #settle() {
-    if (this.#stick && this.#shown) this.#scroller.scrollTop = this.#scroller.scrollHeight;
+    if (!this.#stick || !this.#shown) return;
+    this.#scroller.scrollTop = this.#scroller.scrollHeight;
+    this.#placed = this.#scroller.scrollTop;
+  }
+
+  // From here on new messages are followed.
+  #stickAgain() {
+    this.#stick = true;
+    this.#placed = this.#scroller.scrollTop;
   }
 
   #scrolled() {
@@ -209,7 +220,7 @@ export class ConversationView {
   }
 
   async #toEnd() {
-    this.#stick = true;
+    this.#stickAgain();
     await this.#chat.toEnd();
     this.render();
     this.#text.focus();
@@ -230,7 +241,7 @@ export class ConversationView {
     if (problem) return;
     this.#text.value = '';
     this.#typed();
-    this.#stick = true;
+    this.#stickAgain();
     this.render();
   }
 

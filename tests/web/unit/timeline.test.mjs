@@ -22,6 +22,20 @@ test('pages, live messages and repeats make one order without repeats', () => {
   assert.ok(!timeline.hasOlder && !timeline.hasNewer);
 });
 
+test('those of one millisecond stay in the order of the server', () => {
+  const at = '2026-11-21T12:00:00.000Z';
+  const all = ['k', 'c', 'x', 'a', 'm', 'b', 'z', 'e'].map((id) => stored({id, accepted_at: at}));
+  const timeline = new Timeline(7);
+  timeline.reset(page(all.slice(4, 6), 'c1'), {});
+  timeline.prepend(page(all.slice(2, 6), 'c2'), {});
+  timeline.merge([all[6]]);
+  timeline.prepend(page(all.slice(0, 3), null), {});
+  assert.deepEqual(ids(timeline), all.slice(0, 7).map((message) => message.id));
+  timeline.prepend(page([stored({id: 'o', accepted_at: '2026-11-21T11:00:00.000Z'})], null), {});
+  timeline.append({messages: all.slice(5), next: null}, {});
+  assert.deepEqual(ids(timeline), all.slice(1).map((message) => message.id));
+});
+
 test('the window has a bound at both ends, and says what it dropped', () => {
   const all = some(40);
   const timeline = new Timeline(10);
@@ -31,7 +45,7 @@ test('the window has a bound at both ends, and says what it dropped', () => {
   assert.ok(timeline.hasNewer);
   // What comes live is after the hole.
   assert.equal(timeline.merge(some(1)), false);
-  timeline.append(all.slice(35, 40), false);
+  timeline.append({messages: all.slice(35, 40), next: null}, {});
   assert.deepEqual(ids(timeline), all.slice(30, 40).map((message) => message.id));
   assert.ok(!timeline.hasNewer && timeline.hasOlder);
   assert.equal(timeline.walk, null); // it must begin below what is held
