@@ -32,7 +32,6 @@ void Ledger::Shown(const std::string& who, const ShownMessage& shown) {
 
 void Ledger::Started(SimNode& node) {
   const LogStatePtr state = node.store().State();
-  if (state->live) world_.Violation("epochs", node.name() + " starts in an epoch that exists");
   // What was shown before was on disk, and is there after any crash.
   for (const auto& [key, head] : shown_heads_[node.disk_name()]) {
     const auto it = state->epochs.find(key);
@@ -58,6 +57,10 @@ void Ledger::Published(SimNode& node) {
   }
   shown = state->heads;
   if (state->live) {
+    const auto [owner, first] = owners_.emplace(*state->live, node.instance());
+    if (!first && owner->second != node.instance()) {
+      world_.Violation("epochs", node.name() + " goes on in " + ToText(*state->live));
+    }
     const auto head = state->heads.find(*state->live);
     if (head != state->heads.end() && rewritten_.count(*state->live) == 0) {
       const auto [it, fresh] =
@@ -114,7 +117,8 @@ void Ledger::Answered(SimNode& node, const std::vector<ValidMessage>& messages,
       const auto [it, fresh] = acknowledged_.emplace(message.id(), item.stamp);
       if (!fresh) it->second = std::min(it->second, item.stamp);
     } else if (item.status == 422) {
-      if ((!other || found) && !damaged(node)) {
+      // The message itself may have come by sync since.
+      if (!other && !damaged(node)) {
         world_.Violation("answers", what + ", and has no other message with that key");
       }
     } else if (item.status != 503) {
@@ -229,6 +233,7 @@ void Ledger::Rewritten(SimNode& node, const EpochKey& epoch) {
 
 void Ledger::LimitTo(const std::set<int>& slots) {
   slots_ = slots;
+  ++disturbances_;
   Excuse();
 }
 

@@ -78,6 +78,7 @@ class Ledger {
   std::map<MessageId, std::set<std::string>> held_;  // ids of nodes that have shown it durably
   std::map<std::string, int64_t> looked_up_to_;      // by disk: of held_
   std::map<std::pair<EpochKey, Seq>, Hash> issued_;
+  std::map<EpochKey, std::string> owners_;         // the process that appends to it
   std::map<std::string, HeadVector> shown_heads_;  // by disk
   std::set<std::string> damaged_;                  // disks
   std::set<EpochKey> rewritten_;

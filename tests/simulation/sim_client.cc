@@ -213,8 +213,7 @@ void SimClient::ReadOne() {
     cluster_.world.Count("read " + std::to_string(answer.status));
     const bool whole = !answer.stale && !answer.lost && answer.connected &&
                        (answer.status == 200 || answer.status == 404);
-    const bool sane = answer.connected && answer.status < 500 &&
-                      !ledger_.damaged(*cluster_.nodes[static_cast<size_t>(answer.slot)]);
+    const bool sane = answer.connected && answer.status < 500 && !Spoilt(answer);
     for (const ShownMessage& shown : answer.messages) ledger_.Shown(answer.node, shown);
     if (whole && sane && ledger_.required(id)) {
       if (answer.messages.empty()) {
@@ -257,7 +256,7 @@ void SimClient::TookAll(const ReadAnswer& answer, bool had_session) {
   cluster_.world.Trace("list", name_, std::to_string(answer.status) + " at " + answer.node);
   cluster_.world.Count("list " + std::to_string(answer.status));
   if (answer.status == 200) {
-    const bool sane = !ledger_.damaged(*cluster_.nodes[static_cast<size_t>(answer.slot)]);
+    const bool sane = !Spoilt(answer);
     std::map<MessageId, Stamp> shown;
     for (const ShownMessage& message : answer.messages) {
       ledger_.Shown(answer.node, message);
@@ -287,6 +286,10 @@ void SimClient::TookAll(const ReadAnswer& answer, bool had_session) {
     }
   }
   Again(0);
+}
+
+bool SimClient::Spoilt(const ReadAnswer& answer) const {
+  return ledger_.damaged(*cluster_.nodes[static_cast<size_t>(answer.slot)]);
 }
 
 void SimClient::BeginWalk() {
@@ -332,8 +335,8 @@ void SimClient::NextPage(const std::shared_ptr<Walk>& walk) {
 
 void SimClient::TookPage(const std::shared_ptr<Walk>& walk, const ReadAnswer& answer) {
   if (!walk->cursor) walk->expected = answer.covered;
-  walk->exact = walk->exact && !answer.stale && !answer.lost &&
-                !ledger_.damaged(*cluster_.nodes[static_cast<size_t>(answer.slot)]);
+  walk->spoilt = walk->spoilt || Spoilt(answer);
+  walk->exact = walk->exact && !answer.stale && !answer.lost && !walk->spoilt;
   for (size_t i = 0; i < answer.messages.size(); ++i) {
     ledger_.Shown(answer.node, answer.messages[i]);
     const Place& place = answer.places[i];
@@ -375,7 +378,7 @@ void SimClient::EndWalk(const std::shared_ptr<Walk>& walk, const std::string& af
   }
   // What follows it, with all that the walk gave.
   const Filter& filter = walk->query.filter;
-  if (filter.recipient.empty() && filter.participants.empty()) {
+  if (filter.recipient.empty() && filter.participants.empty() && !walk->spoilt) {
     if (streams_.size() == kMaxStreams) streams_.erase(streams_.begin() + 1);
     auto stream = std::make_unique<Stream>();
     stream->token = after;
@@ -407,8 +410,8 @@ void SimClient::Poll() {
 }
 
 void SimClient::TookPoll(Stream& stream, const ReadAnswer& answer) {
-  const bool sane = !ledger_.damaged(*cluster_.nodes[static_cast<size_t>(answer.slot)]);
-  const bool may_repeat = stream.was_behind || answer.behind || answer.gap || !sane ||
+  stream.spoilt = stream.spoilt || Spoilt(answer);
+  const bool may_repeat = stream.was_behind || answer.behind || answer.gap || stream.spoilt ||
                           ledger_.any_rewritten();
   for (const ShownMessage& shown : answer.messages) {
     ledger_.Shown(answer.node, shown);
@@ -424,6 +427,8 @@ void SimClient::TookPoll(Stream& stream, const ReadAnswer& answer) {
   cluster_.world.Trace("poll", name_,
                        std::to_string(answer.messages.size()) + " at " + answer.node +
                            (answer.behind ? " behind" : "") + (answer.gap ? " gap" : ""));
+  if (getenv("DBG")) { const TokenVector was = stream.token=="begin"?TokenVector{}:*tokens_.DecodeFeed(stream.token); std::string t=" from"; for (auto& [k,m]:was) t+=" "+ToText(k)+"@"+std::to_string(m.seq); t+=" to"; const TokenVector is=*tokens_.DecodeFeed(*answer.after);for (auto& [k,m]:is) t+=" "+ToText(k)+"@"+std::to_string(m.seq); for (auto& m: answer.messages) t+=" "+m.id.Text().substr(8,8); fprintf(stderr,"%ld poll %s n%d%s\n",cluster_.world.now_us(), name_.c_str(), answer.slot, t.c_str()); 
+   auto& n=*cluster_.nodes[answer.slot]; if(n.up()){ Statement s(n.store().db(),"select e.origin,e.epoch,r.seq,m.id,r.arrival,m.ref from records r join epochs e on e.ref=r.epoch join messages m on m.ref=r.message order by r.arrival"); while(s.Step()){ MessageId id; MessageId::FromBytes(s.Blob(3),&id); fprintf(stderr,"   %ld %ld %s/%lx@%ld %s\n",s.Int(4),s.Int(5),std::string(s.Text(0)).c_str(),s.Int(1),s.Int(2),id.Text().substr(8,8).c_str()); } } }
   // What a page of a node that was behind gave may come again from one that is not.
   stream.was_behind = (stream.was_behind && (answer.more || answer.behind)) || answer.behind ||
                       answer.gap;
@@ -449,6 +454,7 @@ void SimClient::FinishStreams(const std::vector<int>& slots) {
       TookPoll(*stream, *answer);
       if (answer->messages.empty() && !answer->behind && !answer->more) break;
     }
+    if (stream->spoilt) continue;
     for (const MessageId& id : ledger_.required()) {
       if (stream->given.count(id) == 0) {
         world.Violation("feeds", "a feed of " + name_ + " has missed " + id.Text());

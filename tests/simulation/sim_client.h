@@ -10,7 +10,6 @@
 #include <string>
 #include <vector>
 
-#include "common/feed/repeats.h"
 #include "tests/simulation/ledger.h"
 #include "tests/simulation/options.h"
 #include "tests/simulation/sim_proxy.h"
@@ -37,9 +36,9 @@ class SimClient {
   struct Stream {
     std::string token;
     std::set<MessageId> given;  // by the walk before it, too
-    feed::Repeats passed_on;    // as the proxy leaves out repeats
     bool was_behind = false;
-    bool polling = false;
+    // A node with a damaged record may pass over what it vouched for, until it finds the damage.
+    bool spoilt = false;
   };
   struct Walk {
     ListQuery query;
@@ -48,6 +47,7 @@ class SimClient {
     std::vector<Place> places;
     std::set<MessageId> given;
     uint64_t disturbances = 0;
+    bool spoilt = false;
     bool exact = true;  // every page came from a node that held all of it
     int tries = 0;
   };
@@ -68,6 +68,7 @@ class SimClient {
   void ReadOne();
   void ReadAll();
   void TookAll(const ReadAnswer& answer, bool had_session);
+  bool Spoilt(const ReadAnswer& answer) const;
   void BeginWalk();
   void NextPage(const std::shared_ptr<Walk>& walk);
   void TookPage(const std::shared_ptr<Walk>& walk, const ReadAnswer& answer);

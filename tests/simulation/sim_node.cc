@@ -151,8 +151,9 @@ bool SimNode::Start() {
   } catch (const std::runtime_error& error) {
     cluster_.world.Trace("no start", name(), error.what());
     const std::string_view what = error.what();
-    // A read error while it opens says "damaged" only where SQLite found the file to be so.
-    if (what.find("is damaged") != std::string_view::npos) {
+    // SQLITE_IOERR_READ: the disk could not be read, says the check of the file's structure.
+    if (what.find("is damaged") != std::string_view::npos &&
+        what.find("error code=266") == std::string_view::npos) {
       cluster_.world.Violation("opens", name() + ": " + std::string(what));
     }
   }
@@ -235,6 +236,11 @@ void SimNode::WatchPeers() {
 }
 
 void SimNode::Published() {
+  const LogStatePtr state = process_->store.State();
+  cluster_.world.Trace("commits", name(),
+                       std::to_string(state->last_message_ref) + " " +
+                           std::to_string(state->messages) + " " +
+                           std::to_string(state->forks.size()));
   cluster_.ledger.Published(*this);
   // After the store is done with its own answers.
   Post(0, [this] {
@@ -475,6 +481,9 @@ void SimNode::OnSync(const std::string& text,
       Post(request->wait_ms * 1000, [this] { CheckLongPolls(); });
       return;
     }
+    cluster_.world.Trace("serves", name(),
+                         request->node + " " + std::to_string(served.records) + " records" +
+                             (served.answer.more ? " and more" : ""));
     served.answer.now_ms = WallMs();
     std::string answer = EncodeSyncAnswer(served.answer, served.records_json);
     cluster_.ledger.Served(*this, served.answer);
