@@ -4,6 +4,9 @@
 #include <pthread.h>
 
 #include <algorithm>
+#include <future>
+#include <optional>
+#include <utility>
 
 #include "common/protocol/limits.h"
 #include "common/util/log.h"
@@ -36,7 +39,22 @@ std::vector<EpochKey> Missing(const TokenVector& wanted, const LogState& state) 
   return missing;
 }
 
+bool Reaches(const LogState& state, const HeadVector& ends) {
+  return std::all_of(ends.begin(), ends.end(), [&](const auto& entry) {
+    const auto it = state.epochs.find(entry.first);
+    return it != state.epochs.end() &&
+           (it->second.frozen || it->second.head.seq >= entry.second.seq);
+  });
+}
+
 }  // namespace
+
+// A page that the writer is at, while the next one is fetched and checked.
+struct PageInFlight {
+  HeadVector ends;  // where its runs end
+  std::shared_ptr<std::atomic<size_t>> taken;
+  std::future<Result<void, WriteError>> written;
+};
 
 struct SyncDriver::Peer {
   Peer(std::string its_address, int64_t interval_ms, SteadyTime now)
@@ -53,6 +71,10 @@ struct SyncDriver::Peer {
   std::thread long_polls;
   http::Cancellation stop_round;
   http::Cancellation stop_long_poll;
+
+  // Of the thread of rounds:
+  std::optional<PageInFlight> in_flight;
+  bool one_at_a_time = false;  // the next page is written before another one is fetched
 
   // What the last answer had that was refused; each belongs to the thread of its kind.
   std::vector<std::string> refused_in_round;
@@ -163,7 +185,7 @@ void SyncDriver::RunRounds(Peer& peer) {
       peer.round_began.reset();
       if (result.ok) {
         // Without progress "more" means nothing: the rest has to wait for the next round.
-        const bool go_on = result.more && result.records > 0;
+        const bool go_on = result.retry || (result.more && (result.records > 0 || result.writing));
         peer.schedule.Succeeded(begun, go_on);
         peer.answered = serves;
         peer.behind = go_on;
@@ -184,6 +206,7 @@ void SyncDriver::RunRounds(Peer& peer) {
 void SyncDriver::RunLongPolls(Peer& peer) {
   NameThread("sync-poll");
   SteadyTime not_before = clock_.Steady();
+  bool was_in_vain = false;
   while (true) {
     {
       MutexLock lock(mutex_);
@@ -200,12 +223,14 @@ void SyncDriver::RunLongPolls(Peer& peer) {
     }
     const SteadyTime begun = clock_.Steady();
     const PullResult result = Pull(peer, /*relay=*/false, kLongPollWait_ms);
-    // A peer that answers at once with nothing does not know how to wait; one that failed is left
-    // to the rounds.
+    // A peer that answers at once with nothing new does not know how to wait; one that failed is
+    // left to the rounds. Once is no sign: a round may have brought the same a moment before.
     const bool waited = clock_.Steady() - begun > milliseconds(kLongPollWait_ms / 2);
-    if (!result.ok || (result.records == 0 && !waited)) {
+    const bool in_vain = result.records == 0 && !waited;
+    if (!result.ok || (in_vain && was_in_vain)) {
       not_before = clock_.Steady() + milliseconds(options_.interval_ms);
     }
+    was_in_vain = in_vain;
     if (result.ok) changed_.NotifyAll();
   }
 }
@@ -214,6 +239,7 @@ SyncDriver::PullResult SyncDriver::Pull(Peer& peer, bool relay, int64_t wait_ms)
   try {
     return TryPull(peer, relay, wait_ms);
   } catch (const std::bad_alloc&) {
+    if (relay) (void)AwaitWritten(peer);
     MutexLock lock(mutex_);
     ++peer.status.failed_pulls;
     peer.status.last_error = "out of memory";
@@ -224,7 +250,9 @@ SyncDriver::PullResult SyncDriver::Pull(Peer& peer, bool relay, int64_t wait_ms)
 SyncDriver::PullResult SyncDriver::TryPull(Peer& peer, bool relay, int64_t wait_ms) {
   PullResult result;
   const auto fail = [&](std::string error) {
+    if (relay) result.records += AwaitWritten(peer).value_or(0);  // its own failure comes again
     MutexLock lock(mutex_);
+    peer.status.records += result.records;
     ++peer.status.failed_pulls;
     if (!stopping_ && peer.status.last_error != error) {
       spdlog::warn("pulling from {} failed: {}", peer.address, LogSafe(error));
@@ -234,6 +262,10 @@ SyncDriver::PullResult SyncDriver::TryPull(Peer& peer, bool relay, int64_t wait_
     return result;
   };
 
+  const bool failed_before = [&] {
+    MutexLock lock(mutex_);
+    return peer.schedule.failures() > 0;
+  }();
   const LogStatePtr asked_with = storage_.State();
   SyncRequest request;
   request.cluster = options_.cluster;
@@ -246,6 +278,7 @@ SyncDriver::PullResult SyncDriver::TryPull(Peer& peer, bool relay, int64_t wait_
   request.instance = options_.instance;
   if (asked_with->live) request.epoch = asked_with->live->epoch;
   request.forks = asked_with->forks;
+  if (relay && peer.in_flight) request.ahead = peer.in_flight->ends;
 
   http::ClientRequest call;
   call.method = "POST";
@@ -276,8 +309,11 @@ SyncDriver::PullResult SyncDriver::TryPull(Peer& peer, bool relay, int64_t wait_
   Verdict verdict;
   try {
     auto connection = storage_.readers().Take();
-    const LogStatePtr state = storage_.State();
+    LogStatePtr state = storage_.State();
     connection->UseState(state);
+    if (relay && peer.in_flight) {
+      state = std::make_shared<const LogState>(StateAfter(*state, peer.in_flight->ends));
+    }
     verdict =
         VerifyAnswer(std::move(*answer),
                      {*state, options_.cluster, options_.node_id, options_.instance}, *connection);
@@ -299,7 +335,28 @@ SyncDriver::PullResult SyncDriver::TryPull(Peer& peer, bool relay, int64_t wait_
   for (const VerifiedRun& run : verdict.runs) weight += run.records.size();
   const size_t refused = verdict.refused.size();
   if (asked_with->id_runs_twice) verdict.findings.twin = false;  // known
-  if (weight > 0 || !verdict.findings.empty()) {
+  // A second page in flight only behind one that went well: where nothing can be written, or
+  // another peer is quicker, pulls are to slow down.
+  const bool one_at_a_time = relay && std::exchange(peer.one_at_a_time, false);
+  bool may_write_behind = relay && result.more && !failed_before && !one_at_a_time;
+  if (relay && peer.in_flight) {
+    const HeadVector ends = peer.in_flight->ends;
+    const auto written = AwaitWritten(peer);
+    if (!written) return fail(written.error());
+    result.records = *written;
+    may_write_behind = may_write_behind && *written > 0;
+    if (!verdict.findings.empty() || !Reaches(*storage_.State(), ends)) {
+      // Found with a state that was not there yet, or that never came to be: asked again.
+      verdict = Verdict{};
+      weight = 0;
+      result.retry = true;
+      peer.one_at_a_time = true;
+    }
+  }
+  if (may_write_behind && weight > 0 && verdict.findings.empty()) {
+    peer.in_flight = Write(std::move(verdict), weight);
+    result.writing = true;
+  } else if (weight > 0 || !verdict.findings.empty()) {
     const auto shared = std::make_shared<const Verdict>(std::move(verdict));
     const auto taken = std::make_shared<std::atomic<size_t>>(0);
     auto done = storage_.writer().Execute(
@@ -310,7 +367,7 @@ SyncDriver::PullResult SyncDriver::TryPull(Peer& peer, bool relay, int64_t wait_
         },
         clock_.Steady() + milliseconds(kApplyTimeout_ms), std::max<size_t>(weight, 1));
     if (!done) return fail(done.error().detail);
-    result.records = *taken;
+    result.records += *taken;
     copies_.Poke();
   }
 
@@ -330,6 +387,35 @@ SyncDriver::PullResult SyncDriver::TryPull(Peer& peer, bool relay, int64_t wait_
   if (relay) peer.heads = std::move(heads);
   result.ok = true;
   return result;
+}
+
+// Hands a page to the writer; the next one can be fetched meanwhile.
+PageInFlight SyncDriver::Write(Verdict&& verdict, size_t weight) {
+  PageInFlight page;
+  page.ends = EndsOf(verdict.runs);
+  page.taken = std::make_shared<std::atomic<size_t>>(0);
+  auto written = std::make_shared<std::promise<Result<void, WriteError>>>();
+  page.written = written->get_future();
+  storage_.writer().Submit(
+      [shared = std::make_shared<const Verdict>(std::move(verdict)), taken = page.taken](Log& log) {
+        *taken = 0;
+        for (const VerifiedRun& run : shared->runs) *taken += log.Apply(run).records;
+      },
+      clock_.Steady() + milliseconds(kApplyTimeout_ms),
+      [written](Result<void, WriteError> outcome) { written->set_value(std::move(outcome)); },
+      weight);
+  return page;
+}
+
+// Of the page in flight, if any: how many records were taken.
+Result<size_t, std::string> SyncDriver::AwaitWritten(Peer& peer) {
+  if (!peer.in_flight) return size_t{0};
+  PageInFlight page = std::move(*peer.in_flight);
+  peer.in_flight.reset();
+  const Result<void, WriteError> written = page.written.get();
+  if (!written) return Err(written.error().detail);
+  copies_.Poke();
+  return page.taken->load();
 }
 
 // Our clock is taken to be off by the median of what the peers and we ourselves (0) say.

@@ -170,6 +170,10 @@ std::string EncodeSyncRequest(const SyncRequest& request) {
     out += ",\"forks\":";
     AppendEpochKeys(&out, request.forks);
   }
+  if (!request.ahead.empty()) {
+    out += ",\"ahead\":";
+    AppendHeads(&out, request.ahead);
+  }
   out += '}';
   return out;
 }
@@ -216,6 +220,11 @@ Try<SyncRequest> DecodeSyncRequest(std::string_view text) {
   auto forks = ForksFrom(*json);
   if (!forks) return Err(Invalid("forks", "must be a list of [origin, epoch]"));
   request.forks = std::move(*forks);
+  if (const Json* ahead = Member(*json, "ahead")) {
+    auto positions = HeadsFrom(*ahead);
+    if (!positions) return Err(Invalid("ahead", "must be a list of [origin, epoch, seq, chain]"));
+    request.ahead = std::move(*positions);
+  }
   return request;
 }
 

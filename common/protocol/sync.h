@@ -25,6 +25,9 @@ struct SyncRequest {
   std::string instance;         // of the puller's process; tells a clone with the same id apart
   std::optional<Epoch> epoch;   // the puller's live epoch
   std::vector<EpochKey> forks;  // epochs that the puller has frozen: not to be sent
+  // Positions beyond `have` that the puller is just writing: the answer goes on behind them. They
+  // acknowledge nothing, and no body is left out on their account.
+  HeadVector ahead;
 };
 
 struct SyncAnswer {

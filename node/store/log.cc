@@ -653,10 +653,11 @@ void Log::Settle(Loose loose) {
       loose.orphans = false;
       Statement orphans(
           db_,
-          "SELECT ref FROM messages m WHERE NOT EXISTS (SELECT 1 FROM records r WHERE "
-          "r.arrival=m.ref AND r.message=m.ref) AND NOT EXISTS (SELECT 1 FROM records r INDEXED BY "
-          "records_by_message WHERE r.message=m.ref AND r.message IS NOT NULL AND "
-          "r.message<>r.arrival)");
+          "SELECT ref FROM messages m WHERE NOT EXISTS (SELECT 1 FROM records r JOIN epochs e ON "
+          "e.ref=r.epoch WHERE r.arrival=m.ref AND r.message=m.ref AND e.frozen=0) AND NOT EXISTS "
+          "(SELECT 1 FROM records r INDEXED BY records_by_message JOIN epochs e ON e.ref=r.epoch "
+          "WHERE r.message=m.ref AND r.message IS NOT NULL AND r.message<>r.arrival AND "
+          "e.frozen=0)");
       while (orphans.Step()) loose.uncovered.push_back(orphans.Int(0));
     }
     while (!loose.damaged.empty()) {

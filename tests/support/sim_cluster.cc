@@ -41,6 +41,7 @@ void SimCluster::Start(Node& node) {
 }
 
 void SimCluster::Stop(Node& node) {
+  node.writing.clear();
   node.process.reset();
 }
 
@@ -191,6 +192,7 @@ void SimCluster::Pull(Node& puller, Node& server, size_t limit) {
   asked.instance = puller.instance;
   if (have->live) asked.epoch = have->live->epoch;
   asked.forks = have->forks;
+  asked.ahead = EndsOf(puller.writing);
   const auto request = DecodeSyncRequest(EncodeSyncRequest(asked));
   if (!request) {
     problems_.push_back("a request cannot be read: " + request.error().detail);
@@ -216,16 +218,34 @@ void SimCluster::Deliver(const InFlight& arrived) {
     problems_.push_back("an answer cannot be read: " + answer.error());
     return;
   }
-  const Verdict verdict =
-      puller.process->WithReader([&](ReadConnection& reader, const LogStatePtr& state) {
+  Verdict verdict =
+      puller.process->WithReader([&](ReadConnection& reader, const LogStatePtr& stored) {
+        const LogState state = StateAfter(*stored, EndsOf(puller.writing));
         return VerifyAnswer(std::move(*answer),
-                            {*state, LogProcess::kCluster, puller.id, puller.instance}, reader);
+                            {state, LogProcess::kCluster, puller.id, puller.instance}, reader);
       });
+  counts_["refused"] += static_cast<int>(verdict.refused.size());
+  const bool ahead = !puller.writing.empty();
+  FinishWriting(puller);
+  if (ahead && !verdict.findings.empty()) return;  // looked for again
+  if (verdict.findings.empty() && random_.OneIn(2)) {
+    puller.writing = std::move(verdict.runs);
+    counts_["ahead"] += puller.writing.empty() ? 0 : 1;
+    return;
+  }
   puller.process->Do([&](Log& log) {
     log.Heed(verdict.findings);
     for (const VerifiedRun& run : verdict.runs) log.Apply(run);
   });
-  counts_["refused"] += static_cast<int>(verdict.refused.size());
+}
+
+// The page that was being written is, or fails.
+void SimCluster::FinishWriting(Node& node) {
+  const std::vector<VerifiedRun> runs = std::exchange(node.writing, {});
+  if (runs.empty() || random_.OneIn(8)) return;
+  node.process->Do([&](Log& log) {
+    for (const VerifiedRun& run : runs) log.Apply(run);
+  });
 }
 
 // Rewrites an epoch from some record on: other stamps, and chains that fit.

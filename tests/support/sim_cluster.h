@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "common/protocol/sync.h"
+#include "node/sync/verify.h"
 #include "tests/support/store_test.h"
 
 namespace chatchain::test {
@@ -52,6 +53,7 @@ class SimCluster {
     std::string instance;  // of the process
     ManualClock clock;
     std::unique_ptr<LogProcess> process;  // none: stopped
+    std::vector<VerifiedRun> writing;     // a page that is asked beyond, and not written yet
     std::string snapshot;                 // path; empty: none
   };
   struct InFlight {
@@ -64,6 +66,7 @@ class SimCluster {
   void Send();
   void Pull(Node& puller, Node& server, size_t limit);
   void Deliver(const InFlight& arrived);
+  void FinishWriting(Node& node);
   void Start(Node& node);
   void Stop(Node& node);
   void Restart(Node& node);

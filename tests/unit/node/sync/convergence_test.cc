@@ -48,7 +48,7 @@ TEST_CASE("Whatever happens, healed nodes hold the same, and all that was acknow
   if (to - from < 30) return;
   // A fault that never happens proves nothing.
   for (const char* what : {"pull", "crash", "stop", "snapshot", "restore", "wipe", "clone", "fork",
-                           "damage", "sent", "known", "key reused"}) {
+                           "damage", "ahead", "sent", "known", "key reused"}) {
     INFO(what);
     CHECK(counts[what] > 0);
   }
