@@ -16,6 +16,14 @@ std::vector<EpochKey> Missing(const TokenVector& wanted, const LogState& state) 
   return missing;
 }
 
+bool Reaches(const LogState& state, const HeadVector& ends) {
+  return std::all_of(ends.begin(), ends.end(), [&](const auto& entry) {
+    const auto it = state.epochs.find(entry.first);
+    return it != state.epochs.end() &&
+           (it->second.frozen || it->second.head.seq >= entry.second.seq);
+  });
+}
+
 ReachVerdict JudgeReach(const TokenVector& wanted, const std::vector<EpochKey>& missing,
                         const std::vector<ReachPeer>& peers, bool time_is_up) {
   bool all_answered = true;

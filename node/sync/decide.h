@@ -16,6 +16,9 @@ namespace chatchain {
 // under other records.
 std::vector<EpochKey> Missing(const TokenVector& wanted, const LogState& state);
 
+// False where what a page was to bring up to `ends` did not come to be.
+bool Reaches(const LogState& state, const HeadVector& ends);
+
 // A peer as a waiting reader sees it.
 struct ReachPeer {
   bool answered = false;  // a round that began after the reader came

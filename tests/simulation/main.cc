@@ -47,6 +47,7 @@ int main(int argc, char** argv) {
   uint64_t count = 1;
   bool shrink = false;
   bool counts = false;
+  bool until_violation = false;
   std::vector<std::string> rates;
   cxxopts::Options parser("chatchain-simulate",
                           "Simulates a cluster under faults; the same seed does the same again.");
@@ -57,7 +58,7 @@ int main(int argc, char** argv) {
       cxxopts::value<std::string>()->default_value("safety"))(
       "rate", "NAME=N per thousand; may be repeated", cxxopts::value<std::vector<std::string>>())(
       "shrink", "a run that fails is shortened as far as it still fails")(
-      "trace", "print every event")("counts", "print how often what happened")(
+      "until-violation", "stop at the first run that fails")("trace", "print every event")("counts", "print how often what happened")(
       "rates", "print the rates and their defaults")("help", "this text");
   try {
     const auto parsed = parser.parse(argc, argv);
@@ -78,6 +79,7 @@ int main(int argc, char** argv) {
     count = parsed["count"].as<uint64_t>();
     shrink = parsed.count("shrink") > 0;
     counts = parsed.count("counts") > 0;
+    until_violation = parsed.count("until-violation") > 0;
     const std::string mode = parsed["mode"].as<std::string>();
     if (mode != "safety" && mode != "liveness") throw std::runtime_error("--mode " + mode);
     options.mode = mode == "safety" ? Mode::kSafety : Mode::kLiveness;
@@ -122,6 +124,7 @@ int main(int argc, char** argv) {
       again = Shrink(options, first.substr(0, first.find(':')));
     }
     std::cout << "again: " << Command(again, rates) << std::endl;
+    if (until_violation) break;
   }
   std::cout << "trace hash " << HexU64(hash) << "\n";
   if (counts) {

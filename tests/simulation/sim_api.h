@@ -58,6 +58,7 @@ struct ReadAnswer {
   bool behind = false;             // kPoll
   bool gap = false;
   bool more = false;
+  bool forked = false;  // the node has frozen epochs
   HeadVector heads;  // kReady
   bool writable = true;
   // For the checkers: what the first page of a walk covers, with the places that these records give.

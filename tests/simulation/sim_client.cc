@@ -319,10 +319,18 @@ void SimClient::NextPage(const std::shared_ptr<Walk>& walk) {
       [server, request](auto reply) { server->OnRead(request, reply); },
       Once([this, walk](std::optional<ReadAnswer> answer) {
         if (!answer || !answer->connected || answer->status != 200) {
-          if (answer && answer->connected && answer->status != 503) {
+          const bool gone = answer && answer->connected && answer->status == 400;
+          if (gone) {
+            // Only where something was lost, or frozen, since the walk began.
+            cluster_.world.Count("walk cannot go on");
+            if (walk->disturbances == ledger_.disturbances() &&
+                !cluster_.world.counts().count("flipped bit")) {
+              cluster_.world.Violation("walks", "a cursor is refused");
+            }
+          } else if (answer && answer->connected && answer->status != 503) {
             cluster_.world.Violation("walks", "answered " + std::to_string(answer->status));
           }
-          if (++walk->tries < 5) {
+          if (!gone && ++walk->tries < 5) {
             NextPage(walk);
           } else {
             Again(0);
@@ -411,8 +419,9 @@ void SimClient::Poll() {
 
 void SimClient::TookPoll(Stream& stream, const ReadAnswer& answer) {
   stream.spoilt = stream.spoilt || Spoilt(answer);
+  // On which branch of a fork a token stands cannot always be told.
   const bool may_repeat = stream.was_behind || answer.behind || answer.gap || stream.spoilt ||
-                          ledger_.any_rewritten();
+                          answer.forked || ledger_.any_rewritten();
   for (const ShownMessage& shown : answer.messages) {
     ledger_.Shown(answer.node, shown);
     if (!stream.given.insert(shown.id).second) {
@@ -427,8 +436,6 @@ void SimClient::TookPoll(Stream& stream, const ReadAnswer& answer) {
   cluster_.world.Trace("poll", name_,
                        std::to_string(answer.messages.size()) + " at " + answer.node +
                            (answer.behind ? " behind" : "") + (answer.gap ? " gap" : ""));
-  if (getenv("DBG")) { const TokenVector was = stream.token=="begin"?TokenVector{}:*tokens_.DecodeFeed(stream.token); std::string t=" from"; for (auto& [k,m]:was) t+=" "+ToText(k)+"@"+std::to_string(m.seq); t+=" to"; const TokenVector is=*tokens_.DecodeFeed(*answer.after);for (auto& [k,m]:is) t+=" "+ToText(k)+"@"+std::to_string(m.seq); for (auto& m: answer.messages) t+=" "+m.id.Text().substr(8,8); fprintf(stderr,"%ld poll %s n%d%s\n",cluster_.world.now_us(), name_.c_str(), answer.slot, t.c_str()); 
-   auto& n=*cluster_.nodes[answer.slot]; if(n.up()){ Statement s(n.store().db(),"select e.origin,e.epoch,r.seq,m.id,r.arrival,m.ref from records r join epochs e on e.ref=r.epoch join messages m on m.ref=r.message order by r.arrival"); while(s.Step()){ MessageId id; MessageId::FromBytes(s.Blob(3),&id); fprintf(stderr,"   %ld %ld %s/%lx@%ld %s\n",s.Int(4),s.Int(5),std::string(s.Text(0)).c_str(),s.Int(1),s.Int(2),id.Text().substr(8,8).c_str()); } } }
   // What a page of a node that was behind gave may come again from one that is not.
   stream.was_behind = (stream.was_behind && (answer.more || answer.behind)) || answer.behind ||
                       answer.gap;

@@ -54,6 +54,17 @@ struct SimNode::Peer {
     std::function<void()> then;
   };
   std::shared_ptr<InFlight> in_flight;
+  bool one_at_a_time = false;  // the next page is written before another one is fetched
+};
+
+// What came of a pull.
+struct SimNode::Round {
+  bool ok = false;
+  bool more = false;
+  bool writing = false;  // a page is in flight: its records count when it is written
+  bool retry = false;
+  size_t records = 0;
+  HeadVector heads;
 };
 
 struct SimNode::Process {
@@ -271,7 +282,7 @@ void SimNode::ScheduleRound(Peer& peer) {
   });
 }
 
-std::string SimNode::SyncRequestFor(const Peer&, bool relay, int64_t wait_ms) const {
+std::string SimNode::SyncRequestFor(const Peer& peer, bool relay, int64_t wait_ms) const {
   const LogStatePtr state = process_->store.State();
   SyncRequest request;
   request.cluster = SimStore::kCluster;
@@ -283,6 +294,7 @@ std::string SimNode::SyncRequestFor(const Peer&, bool relay, int64_t wait_ms) co
   request.instance = process_->instance;
   if (state->live) request.epoch = state->live->epoch;
   request.forks = state->forks;
+  if (relay && peer.in_flight) request.ahead = peer.in_flight->ends;
   return EncodeSyncRequest(request);
 }
 
@@ -301,12 +313,13 @@ void SimNode::StartRound(Peer& peer) {
           if (answer && *answer) {
             OnRoundAnswer(peer, **answer, sent_ms);
           } else {
-            AwaitWritten(peer, [this, &peer](auto) { FinishRound(peer, false, false, 0, false); });
+            FailRound(peer);
           }
         });
       });
 }
 
+// Of the page in flight, if any: how many records were taken; nothing where it failed.
 void SimNode::AwaitWritten(Peer& peer, std::function<void(std::optional<size_t>)> then) {
   if (!peer.in_flight) {
     then(0);
@@ -323,57 +336,104 @@ void SimNode::AwaitWritten(Peer& peer, std::function<void(std::optional<size_t>)
   }
 }
 
-void SimNode::OnRoundAnswer(Peer& peer, const std::string& text, int64_t sent_ms) {
-  auto answer = DecodeSyncAnswer(text);
-  if (!answer) {
-    AwaitWritten(peer, [this, &peer](auto) { FinishRound(peer, false, false, 0, false); });
-    return;
-  }
-  NoteOffset(peer, answer->now_ms - (sent_ms + WallMs()) / 2);
-  HeadVector heads = answer->heads;
-  const bool more = answer->more;
-  Verdict verdict;
-  try {
-    verdict = process_->store.WithReader([&](ReadConnection& reader, const LogStatePtr& state) {
-      return VerifyAnswer(std::move(*answer),
-                          {*state, SimStore::kCluster, id_, process_->instance}, reader);
-    });
-  } catch (const SqliteError&) {
-    FinishRound(peer, false, false, 0, false);
-    return;
-  }
-  if (!verdict.refused.empty()) cluster_.world.Count("refused record");
-  const auto finish = [this, &peer, heads = std::move(heads), more](size_t records) {
-    peer.up = true;
-    peer.heads = heads;
-    FinishRound(peer, true, more, records, false);
-  };
-  if (verdict.runs.empty() && verdict.findings.empty()) {
-    finish(0);
-    return;
-  }
-  const auto taken = std::make_shared<size_t>(0);
-  process_->store.Submit(
-      [taken, verdict = std::move(verdict)](Log& log) {
-        *taken = 0;
-        log.Heed(verdict.findings);
-        for (const VerifiedRun& run : verdict.runs) *taken += log.Apply(run).records;
-      },
-      [this, &peer, taken, finish](const Result<void, WriteError>& done) {
-        if (!done) {
-          FinishRound(peer, false, false, 0, false);
-          return;
-        }
-        process_->copies.Poke();
-        finish(*taken);
-      });
+void SimNode::FailRound(Peer& peer) {
+  AwaitWritten(peer, [this, &peer](auto) { FinishRound(peer, {}); });
 }
 
-void SimNode::FinishRound(Peer& peer, bool ok, bool more, size_t records, bool writing) {
+// As SyncDriver::TryPull goes on from an answer.
+void SimNode::OnRoundAnswer(Peer& peer, const std::string& text, int64_t sent_ms) {
+  auto decoded = DecodeSyncAnswer(text);
+  if (!decoded) {
+    FailRound(peer);
+    return;
+  }
+  NoteOffset(peer, decoded->now_ms - (sent_ms + WallMs()) / 2);
+  Round round;
+  round.ok = true;
+  round.heads = decoded->heads;
+  round.more = decoded->more;
+  const auto verdict = std::make_shared<Verdict>();
+  try {
+    *verdict = process_->store.WithReader([&](ReadConnection& reader, const LogStatePtr& stored) {
+      const LogState state =
+          peer.in_flight ? StateAfter(*stored, peer.in_flight->ends) : *stored;
+      return VerifyAnswer(std::move(*decoded),
+                          {state, SimStore::kCluster, id_, process_->instance}, reader);
+    });
+  } catch (const SqliteError&) {
+    FailRound(peer);
+    return;
+  }
+  if (!verdict->refused.empty()) cluster_.world.Count("refused record");
+  const bool failed_before = peer.schedule.failures() > 0;
+  const bool one_at_a_time = std::exchange(peer.one_at_a_time, false);
+  const bool may_write_behind = round.more && !failed_before && !one_at_a_time;
+  if (!peer.in_flight) {
+    TakePage(peer, *verdict, may_write_behind, std::move(round));
+    return;
+  }
+  const HeadVector ends = peer.in_flight->ends;
+  AwaitWritten(peer, [=, this, &peer](std::optional<size_t> written) mutable {
+    if (!written) {
+      FinishRound(peer, {});
+      return;
+    }
+    round.records = *written;
+    cluster_.world.Count("page behind a page");
+    if (!verdict->findings.empty() || !Reaches(*process_->store.State(), ends)) {
+      // Found with a state that was not there yet, or that never came to be: asked again.
+      *verdict = Verdict{};
+      round.retry = true;
+      peer.one_at_a_time = true;
+    }
+    TakePage(peer, *verdict, may_write_behind && *written > 0, std::move(round));
+  });
+}
+
+void SimNode::TakePage(Peer& peer, const Verdict& verdict, bool may_write_behind, Round round) {
+  const auto taken = std::make_shared<size_t>(0);
+  const auto work = [taken, verdict](Log& log) {
+    *taken = 0;
+    log.Heed(verdict.findings);
+    for (const VerifiedRun& run : verdict.runs) *taken += log.Apply(run).records;
+  };
+  if (may_write_behind && !verdict.runs.empty() && verdict.findings.empty()) {
+    const auto page = std::make_shared<Peer::InFlight>();
+    page->ends = EndsOf(verdict.runs);
+    peer.in_flight = page;
+    process_->store.Submit(work, [this, page, taken](const Result<void, WriteError>& done) {
+      if (done) {
+        page->written = Result<size_t, WriteError>(*taken);
+        process_->copies.Poke();
+      } else {
+        page->written = Err(done.error());
+      }
+      if (page->then) std::exchange(page->then, nullptr)();
+    });
+    round.writing = true;
+  } else if (!verdict.runs.empty() || !verdict.findings.empty()) {
+    process_->store.Submit(
+        work, [this, &peer, taken, round](const Result<void, WriteError>& done) mutable {
+          if (!done) {
+            FinishRound(peer, {});
+            return;
+          }
+          round.records += *taken;
+          process_->copies.Poke();
+          FinishRound(peer, std::move(round));
+        });
+    return;
+  }
+  FinishRound(peer, std::move(round));
+}
+
+void SimNode::FinishRound(Peer& peer, Round round) {
   const SteadyTime begun = *peer.round_began;
   peer.round_began.reset();
-  if (ok) {
-    const bool go_on = more && (records > 0 || writing);
+  peer.up = round.ok;
+  if (round.ok) {
+    const bool go_on = round.retry || (round.more && (round.records > 0 || round.writing));
+    peer.heads = std::move(round.heads);
     peer.schedule.Succeeded(begun, go_on);
     peer.answered = peer.serves;
     peer.behind = go_on;
@@ -382,11 +442,10 @@ void SimNode::FinishRound(Peer& peer, bool ok, bool more, size_t records, bool w
     peer.schedule.Failed(Steady(), cluster_.world.random());
     peer.failed = peer.serves;
     peer.answered_or_failed = true;
-    peer.up = false;
   }
   CheckReaders();
   ScheduleRound(peer);
-  if (ok) StartLongPoll(peer);
+  if (peer.up) StartLongPoll(peer);
 }
 
 void SimNode::StartLongPoll(Peer& peer) {
@@ -674,6 +733,7 @@ void SimNode::Answer(const ReadRequest& request, const std::function<void(ReadAn
   answer.node = id_;
   answer.slot = slot_;
   answer.status = 200;
+  answer.forked = !process_->store.State()->forks.empty();
   const SteadyTime deadline = Steady() + milliseconds(5000);
   SessionRequest session;
   if (request.session) session.token = *process_->tokens.DecodeSession(*request.session);

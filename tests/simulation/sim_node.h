@@ -88,7 +88,9 @@ class SimNode final : public Clock, public NodePort {
   void WatchPeers();
   void ScheduleRound(Peer& peer);
   void StartRound(Peer& peer);
-  void FinishRound(Peer& peer, bool ok, bool more, size_t records, bool writing);
+  void FinishRound(Peer& peer, Round round);
+  void FailRound(Peer& peer);
+  void TakePage(Peer& peer, const Verdict& verdict, bool may_write_behind, Round round);
   void OnRoundAnswer(Peer& peer, const std::string& answer, int64_t sent_ms);
   void AwaitWritten(Peer& peer, std::function<void(std::optional<size_t>)> then);
   void StartLongPoll(Peer& peer);
