@@ -11,14 +11,25 @@
 
 namespace chatchain {
 
+// What the program is to do.
+struct NodeCommand {
+  enum class Kind { kServe, kVerify, kBackUp, kRestore };
+  Kind kind = Kind::kServe;
+  std::string file;     // of a backup
+  std::string against;  // kVerify: "HOST:PORT" of a peer to compare with; empty: none
+
+  bool operator==(const NodeCommand&) const = default;
+};
+
 struct NodeConfig {
+  NodeCommand command;
   std::string config_file;  // as it was named; empty: none was read
 
   std::string cluster_name;
 
   std::string node_id;
   std::vector<std::string> peers;  // "HOST:PORT" each, none twice, without this node
-  HostPort listen;                 // port 0: any free one
+  HostPort listen;                 // port 0: any free one; of kServe
   std::string data_dir;
   int sync_interval_ms = 0;
   std::string log_level;

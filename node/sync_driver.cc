@@ -4,9 +4,13 @@
 #include <pthread.h>
 
 #include <algorithm>
+#include <future>
+#include <optional>
+#include <utility>
 
 #include "common/protocol/limits.h"
 #include "common/util/log.h"
+#include "node/sync/decide.h"
 
 namespace chatchain {
 
@@ -25,18 +29,14 @@ void NameThread(const char* name) {
   pthread_setname_np(pthread_self(), name);
 }
 
-std::vector<EpochKey> Missing(const TokenVector& wanted, const LogState& state) {
-  std::vector<EpochKey> missing;
-  for (const auto& [key, mark] : wanted) {
-    const auto it = state.epochs.find(key);
-    if (it == state.epochs.end() || (!it->second.frozen && it->second.head.seq < mark.seq)) {
-      missing.push_back(key);
-    }
-  }
-  return missing;
-}
-
 }  // namespace
+
+// A page that the writer is at, while the next one is fetched and checked.
+struct PageInFlight {
+  HeadVector ends;  // where its runs end
+  std::shared_ptr<std::atomic<size_t>> taken;
+  std::future<Result<void, WriteError>> written;
+};
 
 struct SyncDriver::Peer {
   Peer(std::string its_address, int64_t interval_ms, SteadyTime now)
@@ -53,6 +53,10 @@ struct SyncDriver::Peer {
   std::thread long_polls;
   http::Cancellation stop_round;
   http::Cancellation stop_long_poll;
+
+  // Of the thread of rounds:
+  std::optional<PageInFlight> in_flight;
+  bool one_at_a_time = false;  // the next page is written before another one is fetched
 
   // What the last answer had that was refused; each belongs to the thread of its kind.
   std::vector<std::string> refused_in_round;
@@ -163,7 +167,7 @@ void SyncDriver::RunRounds(Peer& peer) {
       peer.round_began.reset();
       if (result.ok) {
         // Without progress "more" means nothing: the rest has to wait for the next round.
-        const bool go_on = result.more && result.records > 0;
+        const bool go_on = result.retry || (result.more && (result.records > 0 || result.writing));
         peer.schedule.Succeeded(begun, go_on);
         peer.answered = serves;
         peer.behind = go_on;
@@ -184,6 +188,7 @@ void SyncDriver::RunRounds(Peer& peer) {
 void SyncDriver::RunLongPolls(Peer& peer) {
   NameThread("sync-poll");
   SteadyTime not_before = clock_.Steady();
+  bool was_in_vain = false;
   while (true) {
     {
       MutexLock lock(mutex_);
@@ -200,12 +205,14 @@ void SyncDriver::RunLongPolls(Peer& peer) {
     }
     const SteadyTime begun = clock_.Steady();
     const PullResult result = Pull(peer, /*relay=*/false, kLongPollWait_ms);
-    // A peer that answers at once with nothing does not know how to wait; one that failed is left
-    // to the rounds.
+    // A peer that answers at once with nothing new does not know how to wait; one that failed is
+    // left to the rounds. Once is no sign: a round may have brought the same a moment before.
     const bool waited = clock_.Steady() - begun > milliseconds(kLongPollWait_ms / 2);
-    if (!result.ok || (result.records == 0 && !waited)) {
+    const bool in_vain = result.records == 0 && !waited;
+    if (!result.ok || (in_vain && was_in_vain)) {
       not_before = clock_.Steady() + milliseconds(options_.interval_ms);
     }
+    was_in_vain = in_vain;
     if (result.ok) changed_.NotifyAll();
   }
 }
@@ -214,6 +221,7 @@ SyncDriver::PullResult SyncDriver::Pull(Peer& peer, bool relay, int64_t wait_ms)
   try {
     return TryPull(peer, relay, wait_ms);
   } catch (const std::bad_alloc&) {
+    if (relay) (void)AwaitWritten(peer);
     MutexLock lock(mutex_);
     ++peer.status.failed_pulls;
     peer.status.last_error = "out of memory";
@@ -224,7 +232,9 @@ SyncDriver::PullResult SyncDriver::Pull(Peer& peer, bool relay, int64_t wait_ms)
 SyncDriver::PullResult SyncDriver::TryPull(Peer& peer, bool relay, int64_t wait_ms) {
   PullResult result;
   const auto fail = [&](std::string error) {
+    if (relay) result.records += AwaitWritten(peer).value_or(0);  // its own failure comes again
     MutexLock lock(mutex_);
+    peer.status.records += result.records;
     ++peer.status.failed_pulls;
     if (!stopping_ && peer.status.last_error != error) {
       spdlog::warn("pulling from {} failed: {}", peer.address, LogSafe(error));
@@ -234,6 +244,10 @@ SyncDriver::PullResult SyncDriver::TryPull(Peer& peer, bool relay, int64_t wait_
     return result;
   };
 
+  const bool failed_before = [&] {
+    MutexLock lock(mutex_);
+    return peer.schedule.failures() > 0;
+  }();
   const LogStatePtr asked_with = storage_.State();
   SyncRequest request;
   request.cluster = options_.cluster;
@@ -246,6 +260,7 @@ SyncDriver::PullResult SyncDriver::TryPull(Peer& peer, bool relay, int64_t wait_
   request.instance = options_.instance;
   if (asked_with->live) request.epoch = asked_with->live->epoch;
   request.forks = asked_with->forks;
+  if (relay && peer.in_flight) request.ahead = peer.in_flight->ends;
 
   http::ClientRequest call;
   call.method = "POST";
@@ -276,8 +291,11 @@ SyncDriver::PullResult SyncDriver::TryPull(Peer& peer, bool relay, int64_t wait_
   Verdict verdict;
   try {
     auto connection = storage_.readers().Take();
-    const LogStatePtr state = storage_.State();
+    LogStatePtr state = storage_.State();
     connection->UseState(state);
+    if (relay && peer.in_flight) {
+      state = std::make_shared<const LogState>(StateAfter(*state, peer.in_flight->ends));
+    }
     verdict =
         VerifyAnswer(std::move(*answer),
                      {*state, options_.cluster, options_.node_id, options_.instance}, *connection);
@@ -299,7 +317,28 @@ SyncDriver::PullResult SyncDriver::TryPull(Peer& peer, bool relay, int64_t wait_
   for (const VerifiedRun& run : verdict.runs) weight += run.records.size();
   const size_t refused = verdict.refused.size();
   if (asked_with->id_runs_twice) verdict.findings.twin = false;  // known
-  if (weight > 0 || !verdict.findings.empty()) {
+  // A second page in flight only behind one that went well: where nothing can be written, or
+  // another peer is quicker, pulls are to slow down.
+  const bool one_at_a_time = relay && std::exchange(peer.one_at_a_time, false);
+  bool may_write_behind = relay && result.more && !failed_before && !one_at_a_time;
+  if (relay && peer.in_flight) {
+    const HeadVector ends = peer.in_flight->ends;
+    const auto written = AwaitWritten(peer);
+    if (!written) return fail(written.error());
+    result.records = *written;
+    may_write_behind = may_write_behind && *written > 0;
+    if (!verdict.findings.empty() || !Reaches(*storage_.State(), ends)) {
+      // Found with a state that was not there yet, or that never came to be: asked again.
+      verdict = Verdict{};
+      weight = 0;
+      result.retry = true;
+      peer.one_at_a_time = true;
+    }
+  }
+  if (may_write_behind && weight > 0 && verdict.findings.empty()) {
+    peer.in_flight = Write(std::move(verdict), weight);
+    result.writing = true;
+  } else if (weight > 0 || !verdict.findings.empty()) {
     const auto shared = std::make_shared<const Verdict>(std::move(verdict));
     const auto taken = std::make_shared<std::atomic<size_t>>(0);
     auto done = storage_.writer().Execute(
@@ -310,7 +349,7 @@ SyncDriver::PullResult SyncDriver::TryPull(Peer& peer, bool relay, int64_t wait_
         },
         clock_.Steady() + milliseconds(kApplyTimeout_ms), std::max<size_t>(weight, 1));
     if (!done) return fail(done.error().detail);
-    result.records = *taken;
+    result.records += *taken;
     copies_.Poke();
   }
 
@@ -332,20 +371,46 @@ SyncDriver::PullResult SyncDriver::TryPull(Peer& peer, bool relay, int64_t wait_
   return result;
 }
 
+// Hands a page to the writer; the next one can be fetched meanwhile.
+PageInFlight SyncDriver::Write(Verdict&& verdict, size_t weight) {
+  PageInFlight page;
+  page.ends = EndsOf(verdict.runs);
+  page.taken = std::make_shared<std::atomic<size_t>>(0);
+  auto written = std::make_shared<std::promise<Result<void, WriteError>>>();
+  page.written = written->get_future();
+  storage_.writer().Submit(
+      [shared = std::make_shared<const Verdict>(std::move(verdict)), taken = page.taken](Log& log) {
+        *taken = 0;
+        for (const VerifiedRun& run : shared->runs) *taken += log.Apply(run).records;
+      },
+      clock_.Steady() + milliseconds(kApplyTimeout_ms),
+      [written](Result<void, WriteError> outcome) { written->set_value(std::move(outcome)); },
+      weight);
+  return page;
+}
+
+// Of the page in flight, if any: how many records were taken.
+Result<size_t, std::string> SyncDriver::AwaitWritten(Peer& peer) {
+  if (!peer.in_flight) return size_t{0};
+  PageInFlight page = std::move(*peer.in_flight);
+  peer.in_flight.reset();
+  const Result<void, WriteError> written = page.written.get();
+  if (!written) return Err(written.error().detail);
+  copies_.Poke();
+  return page.taken->load();
+}
+
 // Our clock is taken to be off by the median of what the peers and we ourselves (0) say.
 void SyncDriver::NoteOffset(Peer& peer, int64_t offset_ms) {
-  std::vector<int64_t> offsets = {0};
+  std::vector<int64_t> offsets_ms;
   {
     MutexLock lock(mutex_);
     peer.offset_ms = offset_ms;
     for (const auto& each : peers_) {
-      if (each->offset_ms) offsets.push_back(*each->offset_ms);
+      if (each->offset_ms) offsets_ms.push_back(*each->offset_ms);
     }
   }
-  std::sort(offsets.begin(), offsets.end());
-  const size_t middle = offsets.size() / 2;
-  hlc_.set_offset_ms(offsets.size() % 2 == 1 ? offsets[middle]
-                                             : (offsets[middle - 1] + offsets[middle]) / 2);
+  hlc_.set_offset_ms(MedianOffset(std::move(offsets_ms)));
 }
 
 CatchUp::Outcome SyncDriver::Reach(const TokenVector& wanted, SteadyTime deadline) {
@@ -369,30 +434,19 @@ CatchUp::Outcome SyncDriver::Reach(const TokenVector& wanted, SteadyTime deadlin
     missing = Missing(wanted, *storage_.State());
     if (missing.empty()) return outcome;
     const SteadyTime now = clock_.Steady();
-    bool all_answered = true;
-    bool worth_waiting = false;
-    std::vector<bool> held(missing.size(), false);
+    std::vector<ReachPeer> peers;
     for (size_t i = 0; i < peers_.size(); ++i) {
       const Peer& peer = *peers_[i];
-      const bool answered = peer.answered >= my_round[i];
-      all_answered = all_answered && answered;
-      const bool live = peer.schedule.failures() == 0 &&
-                        !(peer.round_began && now - *peer.round_began > kUnresponsiveAfter);
-      if (!answered && live && peer.failed < my_round[i]) worth_waiting = true;
-      for (size_t k = 0; k < missing.size(); ++k) {
-        if (!answered || !Covers(peer.heads, missing[k], wanted.at(missing[k]).seq)) continue;
-        held[k] = true;
-        worth_waiting = worth_waiting || live;
-      }
+      const bool late = peer.round_began && now - *peer.round_began > kUnresponsiveAfter;
+      peers.push_back({.answered = peer.answered >= my_round[i],
+                       .failed = peer.failed >= my_round[i],
+                       .live = peer.schedule.failures() == 0 && !late,
+                       .heads = &peer.heads});
     }
-    if (!worth_waiting || stopping_ || now >= until) {
-      for (size_t k = 0; k < missing.size(); ++k) {
-        if (all_answered && !held[k]) {
-          outcome.lost.push_back(missing[k]);
-        } else {
-          outcome.behind = true;
-        }
-      }
+    ReachVerdict verdict = JudgeReach(wanted, missing, peers, stopping_ || now >= until);
+    if (!verdict.wait) {
+      outcome.behind = verdict.behind;
+      outcome.lost = std::move(verdict.lost);
       return outcome;
     }
     changed_.WaitUntil(mutex_, until);

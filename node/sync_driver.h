@@ -21,6 +21,8 @@
 
 namespace chatchain {
 
+struct PageInFlight;
+
 struct PeerStatus {
   std::string address;
   std::string id;  // empty until it has answered
@@ -67,6 +69,8 @@ class SyncDriver final : public CatchUp {
     bool ok = false;
     bool more = false;
     size_t records = 0;
+    bool writing = false;  // a page is in flight: its records count when it is written
+    bool retry = false;    // the page was made for a state that did not come to be
     std::string error;
   };
 
@@ -74,6 +78,8 @@ class SyncDriver final : public CatchUp {
   void RunLongPolls(Peer& peer);
   PullResult Pull(Peer& peer, bool relay, int64_t wait_ms);
   PullResult TryPull(Peer& peer, bool relay, int64_t wait_ms);
+  PageInFlight Write(Verdict&& verdict, size_t weight);
+  Result<size_t, std::string> AwaitWritten(Peer& peer);
   void NoteOffset(Peer& peer, int64_t offset_ms);
 
   const Options options_;

@@ -1,13 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "client/http/routes.h"
 
-#include <unistd.h>
-
 #include <algorithm>
-#include <climits>
-#include <fstream>
 #include <memory>
-#include <sstream>
 #include <utility>
 
 #include "client/http/headers.h"
@@ -264,10 +259,28 @@ std::vector<http::Route> StatusRoutes(const Shared& context) {
                                             std::string(ProjectVersion()) + "\"}");
        })},
       {.method = "GET", .pattern = "/network", .handler = plain(Network)},
+  };
+}
+
+std::vector<http::Route> PageRoutes(const Shared& context) {
+  const auto serve = [context](const http::Request& request, const std::string& name) {
+    if (auto problem = RefuseParams(request.query)) return http::ProblemResponse(*problem);
+    if (context->web == nullptr) {
+      return http::ProblemResponse(MakeProblem(
+          404, "", "the chat page is not installed; the log of the proxy's start says more"));
+    }
+    return context->web->Answer(request, name);
+  };
+  return {
       {.method = "GET",
        .pattern = "/",
+       .handler = [serve](http::Request& request) { return serve(request, "index.html"); }},
+      {.method = "GET",
+       .pattern = "/web/{file}",
        .handler =
-           [context](http::Request&) { return Text("text/html; charset=utf-8", context->page); }},
+           [serve](http::Request& request) {
+             return serve(request, request.path_params.at("file"));
+           }},
   };
 }
 
@@ -277,27 +290,9 @@ std::vector<http::Route> ProxyRoutes(const RouteContext& context) {
   const auto shared = std::make_shared<const RouteContext>(context);
   std::vector<http::Route> routes = MessageRoutes(shared);
   for (http::Route& route : StatusRoutes(shared)) routes.push_back(std::move(route));
+  for (http::Route& route : PageRoutes(shared)) routes.push_back(std::move(route));
   for (http::Route& route : routes) route.handler = Logged(shared, std::move(route.handler));
   return routes;
-}
-
-std::string LoadPage() {
-  std::vector<std::string> candidates;
-  char self[PATH_MAX];
-  const ssize_t length = readlink("/proc/self/exe", self, sizeof(self));
-  if (length > 0) {
-    const std::string path(self, static_cast<size_t>(length));
-    candidates.push_back(path.substr(0, path.rfind('/')) + "/../share/chatchain/web/index.html");
-  }
-  candidates.emplace_back(CHATCHAIN_WEB_SOURCE_DIR "/index.html");
-  for (const std::string& candidate : candidates) {
-    const std::ifstream file(candidate, std::ios::binary);
-    if (!file) continue;
-    std::ostringstream text;
-    text << file.rdbuf();
-    return text.str();
-  }
-  return "<!doctype html><title>ChatChain</title><p>The chat page is not installed.\n";
 }
 
 }  // namespace chatchain

@@ -29,20 +29,17 @@ constexpr size_t kMaxFileBytes = 1024 * 1024;
 constexpr std::string_view kDefaultFile = "config.toml";
 constexpr std::string_view kFileVariable = "CHATCHAIN_CONFIG";
 
-struct Switch {
-  std::string_view flag;
-  std::string_view value_name;
-  std::string_view help;
-};
 constexpr std::string_view kConfigHelp =
     "The configuration file; not given, CHATCHAIN_CONFIG names it, or it is ./config.toml if that "
     "exists; \"\" reads none.";
 constexpr std::array kSwitches = {
-    Switch{"config", "FILE", kConfigHelp},
-    Switch{"check-config", "", "Reads and checks all of the configuration, prints ok, and exits."},
-    Switch{"print-config", "", "Prints a config.toml with every key at its default, and exits."},
-    Switch{"version", "", "Prints name and version, and exits."},
-    Switch{"help", "", "Prints this, and exits."},
+    ConfigSwitch{"config", "FILE", kConfigHelp},
+    ConfigSwitch{"check-config", "",
+                 "Reads and checks all of the configuration, prints ok, and exits."},
+    ConfigSwitch{"print-config", "",
+                 "Prints a config.toml with every key at its default, and exits."},
+    ConfigSwitch{"version", "", "Prints name and version, and exits."},
+    ConfigSwitch{"help", "", "Prints this, and exits."},
 };
 
 std::string Quoted(std::string_view text) {
@@ -344,7 +341,7 @@ Result<cxxopts::ParseResult, ConfigExit> ParseFlags(const ConfigProgram& program
     options.add_options()(std::string(key->flag), "", cxxopts::value<std::string>());
     names.push_back("--" + std::string(key->flag));
   }
-  for (const Switch& item : kSwitches) {
+  const auto add = [&](const ConfigSwitch& item) {
     const std::string spelling = item.flag == "help" ? "h,help" : std::string(item.flag);
     if (item.value_name.empty()) {
       options.add_options()(spelling, "");
@@ -352,7 +349,9 @@ Result<cxxopts::ParseResult, ConfigExit> ParseFlags(const ConfigProgram& program
       options.add_options()(spelling, "", cxxopts::value<std::string>());
     }
     names.push_back("--" + std::string(item.flag));
-  }
+  };
+  std::for_each(program.commands.begin(), program.commands.end(), add);
+  std::for_each(kSwitches.begin(), kSwitches.end(), add);
   // Unknown flags are told apart here, not by cxxopts, whose message cannot suggest anything.
   options.allow_unrecognised_options();
   try {
@@ -390,10 +389,13 @@ std::string Help(const ConfigProgram& program) {
                         DefaultInWords(*key) + ".",
                     "      ");
   }
-  for (const Switch& item : kSwitches) {
+  const auto add = [&](const ConfigSwitch& item) {
     text += "  --" + std::string(item.flag) + (item.value_name.empty() ? "" : " ") +
             std::string(item.value_name) + "\n" + Wrapped(item.help, "      ");
-  }
+  };
+  std::for_each(kSwitches.begin(), kSwitches.end(), add);
+  if (!program.commands.empty()) text += "\nInstead of serving:\n";
+  std::for_each(program.commands.begin(), program.commands.end(), add);
   text += "\nKeys without a flag:\n";
   const ConfigKey* example = nullptr;
   for (const ConfigKey& key : ConfigKeys()) {
@@ -501,6 +503,11 @@ Result<LoadedConfig, ConfigExit> LoadConfig(const ConfigProgram& program, int ar
 
   LoadedConfig config{.file = ChooseFile(*flags, environment),
                       .check_only = flags->count("check-config") != 0};
+  for (const ConfigSwitch& command : program.commands) {
+    const std::string flag(command.flag);
+    if (flags->count(flag) == 0) continue;
+    config.commands[flag] = command.value_name.empty() ? "" : (*flags)[flag].as<std::string>();
+  }
   SetDefaults(&config.values);
   if (!config.file.empty()) {
     if (auto set = SetFromFile(config.file, &config.values); !set) return Err(set.error());

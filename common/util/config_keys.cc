@@ -159,6 +159,10 @@ constexpr ConfigKey kKeys[] = {
     {.table = "client", .name = "cors_origins", .type = kOriginList, .fallback = "", .min = 0,
      .max = 256,
      .help = "Web origins whose pages may call the proxy."},
+    {.table = "client", .name = "web_dir", .type = kPath, .fallback = "", .optional = true,
+     .min = 1, .max = 4096,
+     .help = "Where the files of the chat page lie; not set, share/chatchain/web beside the "
+             "program's bin/."},
 };
 // clang-format on
 

@@ -500,9 +500,11 @@ Try<Response> NodeApi::PostSync(Request& request) {
   }
   try {
     Served served = Serve(*sync);
-    copies_.Seen(sync->node, std::move(served.holds));
+    // Who asks for chains only compares: it may be no node, and holds nothing that counts.
+    const bool pulls = !sync->chains.has_value();
+    if (pulls) copies_.Seen(sync->node, std::move(served.holds));
 
-    if (served.records == 0 && served.answer.forks.empty() && sync->wait_ms > 0) {
+    if (pulls && served.records == 0 && served.answer.forks.empty() && sync->wait_ms > 0) {
       storage_.board().WaitUntil(
           [&](const LogState& state) { return HasNews(*sync, state, options_.node_id); },
           clock_.Steady() + std::chrono::milliseconds(sync->wait_ms));

@@ -143,6 +143,17 @@ Try<HistoryAnswer> Service::History(const ListQuery& query, const std::optional<
   if (cursor) {
     // What this node cannot give must not count as given: the feed behind the last page brings it.
     covers = Within(cursor->covers, *state);
+    // A record that is missing here may be what gave a message its place, and another one puts it
+    // later in history: on the way back, where the walk has been already. It would be in no page,
+    // and the token of the last page would cover it.
+    if (query.descending && covers != cursor->covers) {
+      if (answer.session.stale) {
+        return Err(
+            Unavailable("this node lacks a part of what the cursor covers: ask another node, or "
+                        "begin the walk again"));
+      }
+      return Err(BadRequest("cursor: a part of what it covers is gone; begin the walk again"));
+    }
     history.after = cursor->after;
     history.covers = &covers;
   }

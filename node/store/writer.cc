@@ -243,9 +243,10 @@ Result<void, WriteError> Writer::Execute(Work work, SteadyTime deadline, size_t 
   return std::move(job->result);
 }
 
-void Writer::Submit(Work work, SteadyTime deadline, Done done) {
+void Writer::Submit(Work work, SteadyTime deadline, Done done, size_t weight) {
   auto job = std::make_shared<Job>();
   job->work = std::move(work);
+  job->weight = weight;
   job->deadline = deadline;
   job->done = std::move(done);
   if (auto queued = Enqueue(job); !queued) job->done(std::move(queued));

@@ -83,7 +83,7 @@ class Writer {
   // The same without a thread that waits: `done` is called exactly once, on any thread, and must
   // not block. Late by up to kWatchInterval where the deadline passes.
   using Done = std::function<void(Result<void, WriteError>)>;
-  void Submit(Work work, SteadyTime deadline, Done done);
+  void Submit(Work work, SteadyTime deadline, Done done, size_t weight = 1);
 
   // Queues work that nobody waits for; dropped where the queue is full or writing has ended.
   void Post(Work work);

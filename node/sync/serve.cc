@@ -36,6 +36,18 @@ Holding Compare(const SyncRequest& request, const EpochKey& key, const Position&
   return chain && IsSound(key, theirs.seq, seed, reader) ? Holding::kForked : Holding::kDamaged;
 }
 
+// Where the answer goes on: behind what the puller is just writing, if that is ours too.
+Position StartOf(const SyncRequest& request, const EpochKey& key, const Position& held,
+                 const Position& mine, LogReader& reader) {
+  const auto it = request.ahead.find(key);
+  if (it == request.ahead.end()) return held;
+  const Position& ahead = it->second;
+  if (ahead.seq <= held.seq || ahead.seq > mine.seq) return held;
+  const std::optional<Hash> chain =
+      ahead.seq == mine.seq ? mine.chain : reader.ChainAt(key, ahead.seq);
+  return chain == ahead.chain ? ahead : held;
+}
+
 bool HasOtherCopy(const HeadVector& holds, const StoredRecord& stored, const EpochKey& own_epoch,
                   LogReader& reader) {
   if (stored.message_ref == 0) return false;
@@ -115,6 +127,20 @@ bool AppendEpoch(const SyncRequest& request, const Wanted& wanted, size_t bytes_
   return !full;
 }
 
+std::vector<std::pair<LogPosition, Hash>> ChainsAt(const std::vector<LogPosition>& positions,
+                                                   const LogState& state, LogReader& reader) {
+  std::vector<std::pair<LogPosition, Hash>> chains;
+  for (const LogPosition& position : positions) {
+    const auto it = state.epochs.find(position.epoch);
+    // Above the head there may be records that nobody is shown yet.
+    if (it == state.epochs.end() || position.seq > it->second.head.seq) continue;
+    if (const auto chain = reader.ChainAt(position.epoch, position.seq)) {
+      chains.emplace_back(position, *chain);
+    }
+  }
+  return chains;
+}
+
 }  // namespace
 
 Served ServeSync(const SyncRequest& request, const ServeContext& context) {
@@ -125,6 +151,10 @@ Served ServeSync(const SyncRequest& request, const ServeContext& context) {
   served.answer.instance = context.instance;
   if (state.live) served.answer.epoch = state.live->epoch;
   served.answer.heads = state.heads;
+  if (request.chains) {
+    served.answer.chains = ChainsAt(*request.chains, state, context.reader);
+    return served;
+  }
 
   // Another process under our id: two nodes were started with the same one.
   findings.twin = request.node == context.node_id && !request.instance.empty() &&
@@ -170,7 +200,8 @@ Served ServeSync(const SyncRequest& request, const ServeContext& context) {
       case Holding::kNothing: break;
     }
     if (holding == Holding::kAll || (!request.relay && key.origin != context.node_id)) continue;
-    wanted.push_back({&key, held, head.seq, 0});
+    const Position start = StartOf(request, key, held, head, context.reader);
+    if (start.seq < head.seq) wanted.push_back({&key, start, head.seq, 0});
   }
 
   DivideEvenly(request.limit, &wanted);

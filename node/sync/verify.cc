@@ -82,6 +82,26 @@ void VerifyEpoch(std::vector<WireRecord>::iterator first, std::vector<WireRecord
 
 }  // namespace
 
+HeadVector EndsOf(const std::vector<VerifiedRun>& runs) {
+  HeadVector ends;
+  for (const VerifiedRun& run : runs) {
+    const Record& last = run.records.back().record;
+    ends[run.epoch] = {last.seq, last.chain};
+  }
+  return ends;
+}
+
+LogState StateAfter(const LogState& state, const HeadVector& ends) {
+  LogState after = state;
+  for (const auto& [key, end] : ends) {
+    LogState::EpochState& epoch = after.epochs[key];
+    if (epoch.frozen || epoch.head.seq >= end.seq) continue;
+    epoch.head = end;
+    after.heads[key] = end;
+  }
+  return after;
+}
+
 Verdict VerifyAnswer(SyncAnswer&& answer, const VerifyContext& context, LogReader& reader) {
   Verdict verdict;
   const LogState& state = context.state;

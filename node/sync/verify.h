@@ -39,6 +39,14 @@ struct VerifyContext {
   std::string_view instance;
 };
 
+// Where the runs end.
+HeadVector EndsOf(const std::vector<VerifiedRun>& runs);
+
+// `state` as it will be when runs that end at `ends` are written: the next answer, asked for with
+// SyncRequest::ahead, is checked with it. What it makes findings of is not there yet, and has to be
+// looked for again.
+LogState StateAfter(const LogState& state, const HeadVector& ends);
+
 // `ChainAt` of our own log decides about heads that lie within it.
 Verdict VerifyAnswer(SyncAnswer&& answer, const VerifyContext& context, LogReader& reader);
 

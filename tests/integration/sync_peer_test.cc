@@ -3,6 +3,7 @@
 // node goes on serving.
 #include <catch2/catch.hpp>
 #include <fstream>
+#include <mutex>
 #include <thread>
 
 #include "tests/support/fake_peer.h"
@@ -79,6 +80,104 @@ TEST_CASE("a node of another cluster is refused and nothing is exchanged") {
   CHECK(refused.body.find("ours") == std::string::npos);
   CheckHolds(cluster.node(0).address(), ours);
   CheckHolds(cluster.node(1).address(), theirs);
+}
+
+TEST_CASE("the next page is asked for while the last one is written, and taken behind it") {
+  constexpr Seq kRecords = 40;
+  constexpr Seq kPage = 4;
+  enum class Spoilt { kNothing, kText, kBody };
+  std::atomic<Spoilt> spoilt{Spoilt::kNothing};
+  SECTION("all good") {}
+  SECTION("a record of the second page does not match its digest") {
+    spoilt = Spoilt::kText;
+  }
+  SECTION("a body is left out that the puller does not have: its page stops at it") {
+    spoilt = Spoilt::kBody;
+  }
+  FakeLog log("itest", "paged");
+  for (Seq i = 0; i < kRecords; ++i) log.Append(FakeMessage("text " + std::to_string(i)));
+  std::atomic<Seq> asked_ahead{0};
+  std::atomic<Seq> served{0};
+  std::atomic<Seq> furthest{0};
+  FakePeer fake([&](const httplib::Request& request, httplib::Response& response) {
+    const auto asked = DecodeSyncRequest(request.body);
+    SyncAnswer answer;
+    answer.node = "fake";
+    answer.heads = {{log.key(), log.head()}};
+    std::string records;
+    if (asked && asked->relay) {  // nothing for long polls
+      Seq seq = 0;
+      for (const HeadVector* vector : {&asked->have, &asked->ahead}) {
+        const auto it = vector->find(log.key());
+        if (it != vector->end()) seq = std::max(seq, it->second.seq);
+      }
+      if (!asked->ahead.empty()) ++asked_ahead;
+      const Seq last = std::min(seq + kPage, kRecords);
+      served += last - seq;
+      furthest = std::max<Seq>(furthest, last);
+      for (; seq < last; ++seq) {
+        WireRecord wire = log.records()[seq];
+        if (seq == kPage + 1 && spoilt == Spoilt::kText) wire.message->text += "!";
+        if (seq == kPage + 1 && spoilt == Spoilt::kBody) wire.message.reset();
+        records += records.empty() ? "" : ",";
+        AppendWireRecord(&records, wire);
+      }
+      answer.more = last < kRecords;
+    }
+    response.set_content(EncodeSyncAnswer(answer, records), "application/json");
+  });
+  Cluster cluster(Nodes(1));
+  cluster.node(0).options().peers.push_back(fake.address());
+  cluster.StartAll();
+  const auto reaches = [&](Seq seq) {
+    return Eventually(seconds(15), [&] { return SeqOf(cluster.api(0).Nodes(), "paged") == seq; });
+  };
+  if (spoilt == Spoilt::kNothing) {
+    CHECK(reaches(kRecords));
+    CHECK(asked_ahead >= kRecords / kPage - 2);
+    CHECK(served == kRecords);  // each once
+    CHECK_FALSE(cluster.node(0).Said("refused"));
+  } else {
+    CHECK(reaches(kPage + 1));
+    // Asked again and again, but never far behind what cannot be taken.
+    const Seq asked = served;
+    CHECK(Eventually(seconds(15), [&] { return served > asked + 10 * kPage; }));
+    CHECK(furthest <= 4 * kPage);
+    CHECK(SeqOf(cluster.api(0).Nodes(), "paged") == kPage + 1);
+    spoilt = Spoilt::kNothing;
+    CHECK(reaches(kRecords));
+  }
+  CHECK(cluster.api(0).Nodes()["self"]["messages"] == kRecords);
+}
+
+TEST_CASE("a long poll whose news a round has brought already is followed by the next at once") {
+  constexpr int kInterval_ms = 4000;
+  FakeLog log("itest", "raced");
+  log.Append(FakeMessage("one"));
+  std::mutex mutex;
+  std::vector<std::chrono::steady_clock::time_point> polls;
+  FakePeer fake([&](const httplib::Request& request, httplib::Response& response) {
+    const auto asked = DecodeSyncRequest(request.body);
+    if (asked && asked->wait_ms > 0) {
+      std::lock_guard lock(mutex);
+      polls.push_back(std::chrono::steady_clock::now());
+    }
+    std::vector<FakeLog> logs = {log};
+    response.set_content(SyncAnswerOf(logs), "application/json");  // whatever is held
+  });
+  Cluster cluster(Nodes(1));
+  cluster.node(0).options().peers.push_back(fake.address());
+  cluster.node(0).options().sync_interval_ms = kInterval_ms;
+  cluster.StartAll();
+  const auto count = [&] {
+    std::lock_guard lock(mutex);
+    return polls.size();
+  };
+  REQUIRE(Eventually(seconds(30), [&] { return count() >= 3; }));
+  std::lock_guard lock(mutex);
+  CHECK(polls[1] - polls[0] < milliseconds(kInterval_ms / 2));
+  // This peer does not wait at all: it is not asked without end.
+  CHECK(polls[2] - polls[1] > milliseconds(kInterval_ms / 2));
 }
 
 TEST_CASE("of a sync answer what is wrong is refused and named, and the rest is taken") {

@@ -78,7 +78,9 @@ Process& Node::Launch() {
                   "--sync-interval-ms",
                   std::to_string(options_.sync_interval_ms)};
   process.argv.insert(process.argv.end(), options_.arguments.begin(), options_.arguments.end());
-  process.environment = {"CHATCHAIN_CLUSTER_NAME=" + options_.cluster};
+  process.environment = {
+      "CHATCHAIN_CLUSTER_NAME=" + options_.cluster,
+      "CHATCHAIN_NODE_SYNC_PAGE_RECORDS=" + std::to_string(options_.sync_page_records)};
   process.output_path = output_path_;
   process.working_dir = dir_;
   process_ = std::make_unique<Process>(std::move(process));

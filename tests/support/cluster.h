@@ -40,6 +40,7 @@ struct NodeOptions {
   std::string listen;              // empty: a reserved port of its own, Node::address()
   std::string data_dir;            // empty: one of its own
   int sync_interval_ms = 100;
+  int sync_page_records = 25;          // so that a few hundred messages are many pages
   std::vector<std::string> arguments;  // further ones
 };
 

@@ -28,6 +28,7 @@ SyncRequest ExampleRequest() {
   request.instance = "inst";
   request.epoch = 0x00000002ffffffff;
   request.forks = {{"0", 1}, {"2", 2}};
+  request.ahead = {{{"0", 0x00000001a1b2c3d4}, {19, Sha256("z")}}};
   return request;
 }
 
@@ -85,6 +86,7 @@ TEST_CASE("sync request: what is written is read", "[sync]") {
   CHECK(back->instance == "inst");
   CHECK(back->epoch == request.epoch);
   CHECK(back->forks == request.forks);
+  CHECK(back->ahead == request.ahead);
 }
 
 TEST_CASE("sync request: the least, and what stands for the rest", "[sync]") {
@@ -98,6 +100,7 @@ TEST_CASE("sync request: the least, and what stands for the rest", "[sync]") {
   CHECK(request->instance.empty());
   CHECK_FALSE(request->epoch);
   CHECK(request->forks.empty());
+  CHECK(request->ahead.empty());
 }
 
 TEST_CASE("sync request: unknown members are ignored, bounds are held", "[sync]") {
@@ -193,6 +196,10 @@ TEST_CASE("sync request: what is refused", "[sync]") {
       {"forks", Json::array({"0"})},
       {"forks", Json::array({Json::array({"0"})})},
       {"forks", Json::array({Json::array({"0", "x"})})},
+      {"ahead", Json::object()},
+      {"ahead", Json::array({"0"})},
+      {"ahead", Json::array({{"0", "00000001a1b2c3d4", 0, std::string(64, '0')}})},
+      {"ahead", Json::array({{"0", "00000001a1b2c3d4", 1, "0"}})},
   };
   for (const Row& row : rows) {
     Json json = RequestJson();

@@ -12,7 +12,7 @@ namespace chatchain::test {
 
 namespace {
 
-// A Storage whose only service is the feed, over one node's log.
+// A Storage that reads pages and feeds, over one node's log.
 class LogStorage final : public Storage {
  public:
   explicit LogStorage(LogProcess& process) : process_(process) {}
@@ -27,8 +27,12 @@ class LogStorage final : public Storage {
                    std::function<void(Result<Appended, WriteError>)> done) override {
     done(Err(WriteError{}));
   }
-  Try<HistoryPage> ReadHistory(const HistoryQuery&, const LogState&) override {
-    return Err(Unavailable("not here"));
+  Try<HistoryPage> ReadHistory(const HistoryQuery& query, const LogState& state) override {
+    ReadPage read = process_.WithReader([&](ReadConnection& reader, const LogStatePtr&) {
+      return reader.ReadHistory(query, state, CopyNames(process_.log->name_tail(), *query.filter));
+    });
+    if (read.damage) return Err(Unavailable("damaged"));
+    return std::move(read.page);
   }
   Try<FeedPage> ReadFeed(const FeedQuery& query, const LogState& state) override {
     ReadFeedPage read = process_.WithReader(
@@ -68,6 +72,8 @@ struct Node {
   Node(const TempDir& dir, const std::string& id, const Clock& clock, Random& random)
       : process(dir.File(id + ".db"), id, clock, random),
         storage(process),
+        copies(id),
+        service(storage, peers, copies),
         feed(storage, peers, LogProcess::kCluster) {}
 
   // All epochs of `from` that are not frozen here.
@@ -88,6 +94,8 @@ struct Node {
   LogProcess process;
   LogStorage storage;
   NoPeers peers;
+  CopyTracker copies;
+  Service service;
   Feed feed;
 };
 
@@ -297,6 +305,41 @@ TEST_CASE("messages of a forked epoch are given under the records that replace i
   FeedPosition beyond;
   beyond.covers[forked] = {9, 42};
   CHECK(ReadOn(b.feed, &beyond) == Keys{"1", "2", "3"});
+}
+
+TEST_CASE("a walk back does not go on where a record is missing that it covers", "[feed]") {
+  TempDir dir;
+  ManualClock clock;
+  SeededRandom random(1);
+  Node a(dir, "a", clock, random);
+  Node b(dir, "b", clock, random);
+  // Of two records of the message, the earlier one gives it its place.
+  a.process.Append(MakeMessage("twice"), StampFromMs(clock.wall_ms - 3000));
+  b.process.Append(MakeMessage("twice"), StampFromMs(clock.wall_ms - 1000));
+  a.process.Append(MakeMessage("once"), StampFromMs(clock.wall_ms - 2000));
+  a.Pull(b);
+  ListQuery back;
+  back.descending = true;
+  const auto first = a.service.History(back, std::nullopt, 1, {}, clock.Steady());
+  REQUIRE(first);
+  REQUIRE(first->page.items.size() == 1);
+  CHECK(first->page.items.front().shown.message.key == "once");
+  REQUIRE(first->next);
+
+  // b knows the message at its later place only, where the walk has been already.
+  const auto behind = b.service.History(back, first->next, 1, {}, clock.Steady());
+  REQUIRE(!behind);
+  CHECK(behind.error().status == 503);
+  b.peers.lost = true;
+  const auto lost = b.service.History(back, first->next, 1, {}, clock.Steady());
+  REQUIRE(!lost);
+  CHECK(lost.error().status == 400);
+
+  const auto rest = a.service.History(back, first->next, 1, {}, clock.Steady());
+  REQUIRE(rest);
+  REQUIRE(rest->page.items.size() == 1);
+  CHECK(rest->page.items.front().shown.message.key == "twice");
+  CHECK(!rest->next);
 }
 
 TEST_CASE("filters leave out messages, not positions", "[feed]") {

@@ -403,6 +403,29 @@ TEST_CASE("A forked epoch is frozen, and its messages are announced anew", "[log
   REQUIRE(b.State()->heads == state->heads);
 }
 
+TEST_CASE("What only a frozen epoch vouches for after a repair is announced anew",
+          "[log][damage]") {
+  Fixture f;
+  LogProcess a = f.Open("a");
+  LogProcess b = f.Open("b");
+  a.Append(MakeMessage("k1"));
+  a.Append(MakeMessage("k2"));
+  const EpochKey epoch = *a.State()->live;
+  b.Do([&](Log& log) { return log.Apply(RunOf(a, epoch)); });
+  b.Do([&](Log& log) { log.Freeze({epoch, 0}); });
+  const EpochKey announced = *b.State()->live;
+  REQUIRE(b.State()->heads.at(announced).seq == 2);
+
+  // The announcement of k2 is gone from the disk, and says no more which message it was for.
+  b.db->Execute("DELETE FROM records WHERE arrival=(SELECT max(arrival) FROM records)");
+  b.Do([&](Log& log) { log.Repair({announced, 2}); });
+  const LogStatePtr state = b.State();
+  REQUIRE(state->heads.at(announced).seq == 1);
+  REQUIRE(state->heads.at(*state->live).seq == 1);
+  REQUIRE(WalkKeys(b) == WalkKeys(a));
+  RequireSound(b);
+}
+
 TEST_CASE("A frozen live epoch is not written any more", "[log]") {
   Fixture f;
   LogProcess a = f.Open("a");

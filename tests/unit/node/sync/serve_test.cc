@@ -104,6 +104,60 @@ TEST_CASE("A page ends at its limits, and says that there is more", "[serve]") {
   }
 }
 
+TEST_CASE("An answer goes on behind what the puller is just writing", "[serve]") {
+  FakeLog log;
+  log.Append(kMine, 6);
+  log.Append(kOther, 2);
+  SyncRequest request = Request({{kMine, log.At(kMine, 1)}});
+  const auto seqs = [&] {
+    std::vector<Seq> all;
+    for (const WireRecord& wire : Serve(log, request).records) {
+      if (wire.record.epoch == kMine) all.push_back(wire.record.seq);
+    }
+    return all;
+  };
+  SECTION("a position that is ours too") {
+    request.ahead = {{kMine, log.At(kMine, 4)}, {kOther, log.At(kOther, 2)}};
+    const Taken page = Serve(log, request);
+    REQUIRE(page.records.size() == 2);
+    REQUIRE(page.records[0].record.seq == 5);
+    REQUIRE_FALSE(page.served.answer.more);
+    // It acknowledges nothing.
+    REQUIRE(page.served.holds == request.have);
+  }
+  SECTION("an epoch of which it has nothing yet") {
+    request.have.clear();
+    request.ahead = {{kMine, log.At(kMine, 4)}};
+    REQUIRE(seqs() == std::vector<Seq>{5, 6});
+  }
+  SECTION("all of it") {
+    request.ahead = log.state.heads;
+    const Taken page = Serve(log, request);
+    REQUIRE(page.records.empty());
+    REQUIRE_FALSE(page.served.answer.more);
+  }
+  SECTION("another branch is ignored") {
+    request.ahead = {{kMine, {4, Sha256("x")}}};
+    REQUIRE(seqs() == std::vector<Seq>{2, 3, 4, 5, 6});
+  }
+  SECTION("more than we hold is ignored") {
+    request.ahead = {{kMine, {7, log.At(kMine, 6).chain}}};
+    REQUIRE(seqs() == std::vector<Seq>{2, 3, 4, 5, 6});
+  }
+  SECTION("less than it has is ignored") {
+    request.have = {{kMine, log.At(kMine, 4)}};
+    request.ahead = {{kMine, log.At(kMine, 2)}};
+    REQUIRE(seqs() == std::vector<Seq>{5, 6});
+  }
+  SECTION("a body that only the page being written has is sent") {
+    log.AppendCopy(kOther, {kMine, 3});
+    request.ahead = {{kMine, log.At(kMine, 6)}, {kOther, log.At(kOther, 2)}};
+    const Taken page = Serve(log, request);
+    REQUIRE(page.records.size() == 1);
+    REQUIRE(page.records[0].message);
+  }
+}
+
 TEST_CASE("No epoch fills the page of the others", "[serve]") {
   FakeLog log;
   log.Append(kMine, 100);

@@ -65,6 +65,38 @@ TEST_CASE("An honest answer gives one proven run an epoch", "[verify]") {
   }
 }
 
+TEST_CASE("The page behind one that is being written continues its runs", "[verify]") {
+  FakeLog peer;
+  peer.Append(kOther, 5);
+  peer.Append(kThird, 1);
+  FakeLog own;
+  own.Append(kOther, 1);
+  SyncAnswer first = AnswerOf(peer);
+  SyncAnswer second = AnswerOf(peer);
+  first.records.erase(first.records.begin() + 3, first.records.begin() + 5);
+  second.records.erase(second.records.begin(), second.records.begin() + 3);
+
+  const Verdict before = Verify(std::move(first), own);
+  const HeadVector ends = EndsOf(before.runs);
+  REQUIRE(ends == HeadVector{{kOther, peer.At(kOther, 3)}, {kThird, peer.At(kThird, 1)}});
+  const LogState after = StateAfter(own.state, ends);
+  REQUIRE(after.heads == ends);
+  Verdict verdict = VerifyAnswer(std::move(second), {after, FakeLog::kCluster, "a", "own"}, own);
+  REQUIRE(verdict.refused.empty());
+  REQUIRE(verdict.runs.size() == 1);
+  REQUIRE(verdict.runs[0].base == peer.At(kOther, 3));
+  REQUIRE(verdict.runs[0].records.size() == 2);
+
+  SECTION("what is held by now, or frozen, does not go back") {
+    own.Append(kOther, 4);
+    own.Append(kThird, 1);
+    own.Freeze(kThird);
+    const LogState later = StateAfter(own.state, ends);
+    REQUIRE(later.heads == HeadVector{{kOther, peer.At(kOther, 5)}});
+    REQUIRE(later.epochs.at(kThird).frozen);
+  }
+}
+
 TEST_CASE("What fails a check is refused, and what stands before it is taken", "[verify]") {
   FakeLog peer;
   peer.Append(kOther, 3);
