@@ -75,7 +75,7 @@ Result<int, Failure> Send(CommandLine line, Server& server) {
   }
   if (const auto valid = Validate(line.message); !valid) {
     const FieldError& error = valid.error().front();
-    return Err(Failure{2, error.field + ": " + error.reason});
+    return Err(Failure{kExitUsage, error.field + ": " + error.reason});
   }
   // What cannot be told should not be done.
   if (auto writable = Put(""); !writable) return Err(writable.error());

@@ -401,6 +401,10 @@ void ReadTail(Reader& reader, CommandLine* line) {
   if (line->last > 0 && (line->after || line->filter.since_ms)) {
     reader.Fail(Wrong("--last, --after and --since each say where to begin: give one"));
   }
+  if (line->limit && *line->limit < line->last) {
+    reader.Fail(
+        Wrong("--limit is less than --last: some of these would be neither printed nor to come"));
+  }
   // Whoever names a time means all since then.
   if (line->filter.since_ms && !line->after) line->after = "begin";
 }

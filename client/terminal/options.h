@@ -16,9 +16,10 @@
 
 namespace chatchain::terminal {
 
-// Exit codes, as chatchain(1) documents them. 2 is wrong usage: see ConfigExit.
+// Exit codes, as chatchain(1) documents them.
 inline constexpr int kExitOk = 0;
 inline constexpr int kExitFailed = 1;    // nobody answered in time, or something here failed
+inline constexpr int kExitUsage = 2;     // as ConfigExit has it; nothing was sent
 inline constexpr int kExitRefused = 3;   // the server says no; the same again would not help
 inline constexpr int kExitDegraded = 4;  // done, and not as asked: too few copies, no ready node
 

@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 
+#include "client/terminal/options.h"
 #include "common/http/client.h"
 #include "common/util/clock.h"
 #include "common/util/host_port.h"
@@ -17,8 +18,8 @@ namespace chatchain::terminal {
 
 // How a command ends when it does not succeed.
 struct Failure {
-  int code = 1;      // of the process
-  std::string text;  // for people: what happened, what to do
+  int code = kExitFailed;  // of the process
+  std::string text;        // for people: what happened, what to do
 };
 
 class Server {

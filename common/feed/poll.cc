@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "common/feed/poll.h"
 
+#include "common/feed/sse.h"
 #include "common/http/router.h"
 #include "common/protocol/hlc.h"
 
@@ -27,6 +28,28 @@ std::string PollTarget(const std::optional<std::string>& after, const Filter& fi
       "/messages/poll?limit=" + std::to_string(limit) + "&wait_ms=" + std::to_string(wait_ms);
   if (after) target += "&after=" + http::PercentEncode(*after);
   return target + FilterParams(filter);
+}
+
+http::Response PollResponse(const Polled& polled, bool as_blocks) {
+  std::string body;
+  if (as_blocks) {
+    if (polled.gap) body += GapBlock();
+    if (polled.behind) body += StatusBlock(true);
+    for (const EventPtr& event : polled.events) body += event->sse;
+    http::Response response;
+    response.content_type = kEventStreamType;
+    response.body = std::move(body) + TokenBlock(polled.token);
+    return response;
+  }
+  body = "{\"messages\":[";
+  for (const EventPtr& event : polled.events) {
+    if (body.back() != '[') body += ',';
+    body += event->json;
+  }
+  body += "],\"after\":\"" + polled.token + "\"";
+  if (polled.gap) body += ",\"gap\":true";
+  if (polled.behind) body += ",\"behind\":true";
+  return http::JsonResponse(200, body + "}");
 }
 
 std::optional<PollPage> ParsePollPage(std::string_view blocks) {

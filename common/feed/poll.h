@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// GET /messages/poll, seen by who asks: the address of a page, and what a page in the form of an
-// event stream (which tells the token after each message) holds. Pure.
+// GET /messages/poll, from both sides: what is asked for, and the page that answers, as JSON or in
+// the form of an event stream, which tells the token after each message. Pure.
 #pragma once
 
 #include <cstdint>
@@ -9,6 +9,8 @@
 #include <string_view>
 #include <vector>
 
+#include "common/feed/event.h"
+#include "common/http/message.h"
 #include "common/protocol/query.h"
 
 namespace chatchain::feed {
@@ -20,6 +22,16 @@ std::string FilterParams(const Filter& filter);
 std::string PollTarget(const std::optional<std::string>& after, const Filter& filter, size_t limit,
                        int64_t wait_ms);
 
+// What a poll was given.
+struct Polled {
+  std::vector<EventPtr> events;
+  std::string token;  // after them
+  bool behind = false;
+  bool gap = false;
+};
+http::Response PollResponse(const Polled& polled, bool as_blocks);
+
+// The second form, read again.
 struct PollPage {
   struct Message {
     std::string token;  // the position after it

@@ -46,15 +46,17 @@ _chatchain() {
 _chatchain_server() {
   COMPREPLY=()
   case ${COMP_WORDS[COMP_CWORD - 1]} in
-    --config) _chatchain_files -f && return ;;
+    --config | --backup | --restore) _chatchain_files -f && return ;;
     --data-dir) _chatchain_files -d && return ;;
     --log-level) _chatchain_words 'trace debug info warn error off' && return ;;
-    --node-id | --peers | --nodes | --listen | --sync-interval-ms) return ;;
+    --node-id | --peers | --nodes | --listen | --sync-interval-ms | --against) return ;;
   esac
   _chatchain_words "$1 --listen --log-level --config --check-config --print-config --version --help"
 }
 
-_chatchain_node() { _chatchain_server '--node-id --peers --data-dir --sync-interval-ms'; }
+_chatchain_node() {
+  _chatchain_server '--node-id --peers --data-dir --sync-interval-ms --verify --against --backup --restore'
+}
 _chatchain_client() { _chatchain_server '--nodes'; }
 
 complete -F _chatchain chatchain

@@ -37,7 +37,11 @@ case $service in
       '--node-id[the name of this node]:id:' \
       '--peers[all other nodes]:HOST\:PORT,...:' \
       '--data-dir[where the database lies]:folder:_files -/' \
-      '--sync-interval-ms[how often each peer is asked]:milliseconds:'
+      '--sync-interval-ms[how often each peer is asked]:milliseconds:' \
+      '--verify[check the data directory, and exit]' \
+      '--against[compare with a running node]:URL:' \
+      '--backup[copy the database to a new file, and exit]:file:_files' \
+      '--restore[make a backup the database, and exit]:file:_files'
     return
     ;;
   chatchain-client)

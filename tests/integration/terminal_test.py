@@ -407,7 +407,7 @@ class Following(unittest.TestCase):
                 got.append([json.loads(line)["text"] for line in tail.lines])
         with Tail("--room", self.room, "--state", self.state, "--json") as tail:
             send_fast(self.room, "end")
-            wait_until(lambda: tail.lines and "end" in tail.lines[-1], WAIT_S, "the last one")
+            wait_until(lambda: tail.lines and json.loads(tail.lines[-1])["text"] == "end", WAIT_S, "the last one")
         got.append([json.loads(line)["text"] for line in tail.lines])
         # SIGKILL between printing and remembering repeats that one message; SIGTERM nothing.
         told = []

@@ -74,6 +74,8 @@ TEST_CASE("where reading begins") {
   CHECK(Parse({"tail", "--since", "10m"})->after == "begin");
   CHECK(Parse({"tail", "--since", "10m", "--after", "T"})->after == "T");
   CHECK_FALSE(Parse({"tail", "--last", "3"})->after);
+  CHECK(Parse({"tail", "--last", "3", "--limit", "3"}));
+  CHECK_FALSE(Parse({"tail", "--last", "3", "--limit", "2"}));
   CHECK(Parse({"history"})->order == Order::kLatest);
   CHECK(Parse({"history", "--limit", "all"})->order == Order::kAscending);
   CHECK(Parse({"history", "--cursor", "C"})->order == Order::kAscending);

@@ -2,6 +2,8 @@
 #include "node/service/feed.h"
 
 #include <catch2/catch.hpp>
+#include <deque>
+#include <map>
 #include <set>
 
 #include "tests/support/store_test.h"
@@ -404,6 +406,98 @@ TEST_CASE("who follows every commit is given what is new, whatever is repaired",
   const auto answer = a.feed.Read(position, kAll, 10, 1 << 20, last);
   REQUIRE(answer);
   CHECK(KeysOf(*answer) == Keys{"2"});
+}
+
+// What a feed's order promises, and what it cannot: see docs/decisions/0006-feed.md.
+
+TEST_CASE("where two origins took messages in two orders, a third node gives one of these",
+          "[feed]") {
+  const TempDir dir;
+  ManualClock clock;
+  SeededRandom random(1);
+  Node a(dir, "a", clock, random);
+  Node b(dir, "b", clock, random);
+  Node c(dir, "c", clock, random);
+  Node d(dir, "d", clock, random);
+  for (const char* key : {"1", "2"}) a.process.Append(MakeMessage(key));
+  for (const char* key : {"2", "1"}) b.process.Append(MakeMessage(key));
+  c.Pull(a);
+  c.Pull(b);
+  d.Pull(b);
+  d.Pull(a);
+  FeedPosition at_c;
+  FeedPosition at_d;
+  CHECK(ReadOn(c.feed, &at_c) == Keys{"1", "2"});
+  CHECK(ReadOn(d.feed, &at_d) == Keys{"2", "1"});
+}
+
+TEST_CASE("a message that one origin brings first stands before older ones of another", "[feed]") {
+  const TempDir dir;
+  ManualClock clock;
+  SeededRandom random(1);
+  Node a(dir, "a", clock, random);
+  Node b(dir, "b", clock, random);
+  Node c(dir, "c", clock, random);
+  a.process.Append(MakeMessage("1"));
+  a.process.Append(MakeMessage("2"));
+  b.process.Append(MakeMessage("2"));
+  // That "2" is also a's, and after "1" there, is not known here yet.
+  c.Pull(b);
+  FeedPosition position;
+  CHECK(ReadOn(c.feed, &position) == Keys{"2"});
+  c.Pull(a);
+  CHECK(ReadOn(c.feed, &position) == Keys{"1"});
+  CHECK(ReadOn(a.feed, &position) == Keys{});
+}
+
+TEST_CASE("messages of one origin alone keep its order at every node, through moves and fan-out",
+          "[feed]") {
+  for (uint64_t seed = 1; seed <= 60; ++seed) {
+    CAPTURE(seed);
+    const TempDir dir;
+    ManualClock clock;
+    SeededRandom random(seed);
+    std::deque<Node> nodes;
+    for (const char* id : {"a", "b", "c"}) nodes.emplace_back(dir, id, clock, random);
+    FeedPosition position;
+    std::vector<int> given;
+    std::map<int, size_t> origin_of;  // of those with one record
+    const auto follow = [&](Node& at) {
+      for (const std::string& key : ReadOn(at.feed, &position, 1 + random.Below(5))) {
+        given.push_back(std::stoi(key));
+      }
+    };
+    for (int number = 0; number < 60; ++number) {
+      const size_t origin = random.Below(3);
+      const ValidMessage message = MakeMessage(std::to_string(number));
+      nodes[origin].process.Append(message);
+      if (random.Below(3) == 0) {
+        nodes[(origin + 1) % 3].process.Append(message);
+      } else {
+        origin_of[number] = origin;
+      }
+      if (random.Below(2) == 0) nodes[random.Below(3)].Pull(nodes[random.Below(3)]);
+      if (random.Below(3) == 0) follow(nodes[random.Below(3)]);
+    }
+    for (Node& to : nodes) {
+      for (Node& from : nodes) {
+        if (&to != &from) to.Pull(from);
+      }
+    }
+    follow(nodes[0]);
+    std::set<int> once;
+    std::map<size_t, int> last;
+    for (const int number : given) {
+      // Only a node that is behind repeats, by other records; the first time counts.
+      if (!once.insert(number).second) continue;
+      const auto origin = origin_of.find(number);
+      if (origin == origin_of.end()) continue;
+      const auto before = last.find(origin->second);
+      if (before != last.end()) CHECK(number > before->second);
+      last[origin->second] = number;
+    }
+    CHECK(once.size() == 60);
+  }
 }
 
 }  // namespace chatchain::test
