@@ -414,6 +414,14 @@ void SyncDriver::NoteOffset(Peer& peer, int64_t offset_ms) {
 }
 
 CatchUp::Outcome SyncDriver::Reach(const TokenVector& wanted, SteadyTime deadline) {
+  Outcome outcome = AwaitMissing(wanted, deadline);
+  // Its messages come under other records, but who knows when: the client is told.
+  const std::vector<EpochKey> beyond = BeyondFork(wanted, *storage_.State());
+  outcome.lost.insert(outcome.lost.end(), beyond.begin(), beyond.end());
+  return outcome;
+}
+
+CatchUp::Outcome SyncDriver::AwaitMissing(const TokenVector& wanted, SteadyTime deadline) {
   Outcome outcome;
   std::vector<EpochKey> missing = Missing(wanted, *storage_.State());
   if (missing.empty()) return outcome;

@@ -17,9 +17,11 @@ TokenVector Within(const TokenVector& vector, const LogState& state) {
     const auto it = state.epochs.find(key);
     if (it == state.epochs.end() || it->second.head.seq == 0) continue;
     const Position& head = it->second.head;
-    // On which branch of a fork it stands beyond our head cannot be told. What it covered there was
-    // announced anew, and the feed brings it.
-    if (it->second.frozen && mark.seq > head.seq) continue;
+    // On which branch of a fork it stands cannot be told here, except at our head. What it covered
+    // was announced anew where nothing else vouches for it, and the feed brings that.
+    if (it->second.frozen && (mark.seq != head.seq || mark.chain_prefix != head.chain.Prefix64())) {
+      continue;
+    }
     within[key] = mark.seq <= head.seq ? mark : Mark{head.seq, head.chain.Prefix64()};
   }
   return within;

@@ -16,6 +16,17 @@ std::vector<EpochKey> Missing(const TokenVector& wanted, const LogState& state) 
   return missing;
 }
 
+std::vector<EpochKey> BeyondFork(const TokenVector& wanted, const LogState& state) {
+  std::vector<EpochKey> beyond;
+  for (const auto& [key, mark] : wanted) {
+    const auto it = state.epochs.find(key);
+    if (it != state.epochs.end() && it->second.frozen && it->second.head.seq < mark.seq) {
+      beyond.push_back(key);
+    }
+  }
+  return beyond;
+}
+
 bool Reaches(const LogState& state, const HeadVector& ends) {
   return std::all_of(ends.begin(), ends.end(), [&](const auto& entry) {
     const auto it = state.epochs.find(entry.first);

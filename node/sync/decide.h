@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// What the driver of sync decides from what it has heard, apart from its threads and sockets: when a
-// reader need not wait any longer, how far off our clock is, what a page will have changed when it
-// is written. Pure.
+// What the driver of sync decides from what it has heard, apart from its threads and sockets: when
+// a reader need not wait any longer, how far off our clock is, what a page will have changed when
+// it is written. Pure.
 #pragma once
 
 #include <cstdint>
@@ -16,14 +16,18 @@ namespace chatchain {
 // under other records.
 std::vector<EpochKey> Missing(const TokenVector& wanted, const LogState& state);
 
+// What of `wanted` lies beyond the end of an epoch that is frozen here: on another branch of a
+// fork, so that nothing of it will come under that name.
+std::vector<EpochKey> BeyondFork(const TokenVector& wanted, const LogState& state);
+
 // False where what a page was to bring up to `ends` did not come to be.
 bool Reaches(const LogState& state, const HeadVector& ends);
 
 // A peer as a waiting reader sees it.
 struct ReachPeer {
-  bool answered = false;  // a round that began after the reader came
-  bool failed = false;    // that round
-  bool live = false;      // it answers rounds, and in time
+  bool answered = false;              // a round that began after the reader came
+  bool failed = false;                // that round
+  bool live = false;                  // it answers rounds, and in time
   const HeadVector* heads = nullptr;  // of its last answer
 };
 

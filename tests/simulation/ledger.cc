@@ -66,8 +66,8 @@ void Ledger::Published(SimNode& node) {
       const auto [it, fresh] =
           issued_.emplace(std::pair(*state->live, head->second.seq), head->second.chain);
       if (!fresh && it->second != head->second.chain) {
-        world_.Violation("positions", node.name() + " issued twice " +
-                                          At(*state->live, head->second.seq));
+        world_.Violation("positions",
+                         node.name() + " issued twice " + At(*state->live, head->second.seq));
       }
     }
   }
@@ -93,8 +93,8 @@ void Ledger::Answered(SimNode& node, const std::vector<ValidMessage>& messages,
   for (size_t i = 0; i < messages.size(); ++i) {
     const ItemAnswer& item = answer.items[i];
     const ValidMessage& message = messages[i];
-    const std::string what = node.name() + " answers " + std::to_string(item.status) + " for " +
-                             message.id().Text();
+    const std::string what =
+        node.name() + " answers " + std::to_string(item.status) + " for " + message.id().Text();
     Statement select(node.store().db(), "SELECT id, stamp FROM messages WHERE key=? AND sender=?");
     select.BindText(1, message.message().key).BindText(2, message.message().sender);
     bool found = false;
@@ -137,8 +137,7 @@ void Ledger::Copied(SimNode& node, const std::vector<int64_t>& refs, const Write
     if (!select.Step() || !MessageId::FromBytes(select.Blob(0), &id)) continue;
     if (static_cast<size_t>(item.copies) > held_[id].size()) {
       world_.Violation("copies", node.name() + " says " + std::to_string(item.copies) + " of " +
-                                     id.Text() + ", there are " +
-                                     std::to_string(held_[id].size()));
+                                     id.Text() + ", there are " + std::to_string(held_[id].size()));
     }
   }
 }
@@ -303,7 +302,8 @@ void Ledger::CheckNode(SimNode& node, const std::vector<MessageId>& expected_ord
   std::reverse(backwards.begin(), backwards.end());
   if (backwards != walked) add("pages", "backwards differs from forwards");
   const LogStatePtr state = node.store().State();
-  if (state->messages != static_cast<int64_t>(walked.size())) add("count", "messages are miscounted");
+  if (state->messages != static_cast<int64_t>(walked.size()))
+    add("count", "messages are miscounted");
   for (const EpochKey& key : branched_) {
     const auto it = state->epochs.find(key);
     if (it != state->epochs.end() && it->second.head.seq > 0 && !it->second.frozen) {

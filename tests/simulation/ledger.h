@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// What the world outside of the nodes knows: which messages were sent, acknowledged and shown, which
-// positions were given out, which heads were seen. The checkers compare the nodes with it. It looks
-// into disks by itself, with statements of its own, to learn what still exists.
+// What the world outside of the nodes knows: which messages were sent, acknowledged and shown,
+// which positions were given out, which heads were seen. The checkers compare the nodes with it. It
+// looks into disks by itself, with statements of its own, to learn what still exists.
 #pragma once
 
 #include <map>
@@ -73,8 +73,8 @@ class Ledger {
   Cluster* cluster_ = nullptr;
   std::vector<ValidMessage> attempts_;
   std::map<MessageId, Message> attempted_;
-  std::set<MessageId> required_;             // acknowledged, and not destroyed since
-  std::map<MessageId, Stamp> acknowledged_;  // the smallest stamp that was said
+  std::set<MessageId> required_;                     // acknowledged, and not destroyed since
+  std::map<MessageId, Stamp> acknowledged_;          // the smallest stamp that was said
   std::map<MessageId, std::set<std::string>> held_;  // ids of nodes that have shown it durably
   std::map<std::string, int64_t> looked_up_to_;      // by disk: of held_
   std::map<std::pair<EpochKey, Seq>, Hash> issued_;

@@ -58,8 +58,9 @@ int main(int argc, char** argv) {
       cxxopts::value<std::string>()->default_value("safety"))(
       "rate", "NAME=N per thousand; may be repeated", cxxopts::value<std::vector<std::string>>())(
       "shrink", "a run that fails is shortened as far as it still fails")(
-      "until-violation", "stop at the first run that fails")("trace", "print every event")("counts", "print how often what happened")(
-      "rates", "print the rates and their defaults")("help", "this text");
+      "until-violation", "stop at the first run that fails")("trace", "print every event")(
+      "counts", "print how often what happened")("rates", "print the rates and their defaults")(
+      "help", "this text");
   try {
     const auto parsed = parser.parse(argc, argv);
     if (parsed.count("help") > 0) {

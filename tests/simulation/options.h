@@ -30,8 +30,8 @@ struct Rates {
   uint64_t flap = 20;       // one node, for a moment
   uint64_t slow_link = 10;
   uint64_t heal_network = 60;
-  uint64_t kill = 30;       // the process; the machine lives
-  uint64_t power = 30;      // at once
+  uint64_t kill = 30;         // the process; the machine lives
+  uint64_t power = 30;        // at once
   uint64_t power_later = 30;  // at the n-th call of the disk
   uint64_t crash_step = 40;   // at a named step of the writer
   uint64_t stop = 10;         // a clean end

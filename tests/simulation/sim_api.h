@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What simulated clients and proxies say to nodes: the HTTP interface as values. Knows nothing of how
-// a node is made.
+// What simulated clients and proxies say to nodes: the HTTP interface as values. Knows nothing of
+// how a node is made.
 #pragma once
 
 #include <functional>
@@ -35,10 +35,10 @@ struct WriteAnswer {
 
 struct ReadRequest {
   enum class Kind { kFind, kHistory, kPoll, kReady } kind = Kind::kReady;
-  MessageId id;                        // kFind
-  ListQuery query;                     // kHistory; of kPoll, its filter
-  std::optional<std::string> cursor;   // kHistory
-  std::optional<std::string> after;    // kPoll
+  MessageId id;                       // kFind
+  ListQuery query;                    // kHistory; of kPoll, its filter
+  std::optional<std::string> cursor;  // kHistory
+  std::optional<std::string> after;   // kPoll
   size_t limit = 100;
   std::optional<std::string> session;
   bool strict = false;
@@ -52,16 +52,17 @@ struct ReadAnswer {
   bool stale = false;
   bool lost = false;
   std::vector<ShownMessage> messages;
-  std::vector<Place> places;       // kHistory
+  std::vector<Place> places;         // kHistory
   std::optional<std::string> next;   // kHistory
   std::optional<std::string> after;  // the last page; kPoll
-  bool behind = false;             // kPoll
+  bool behind = false;               // kPoll
   bool gap = false;
   bool more = false;
   bool forked = false;  // the node has frozen epochs
-  HeadVector heads;  // kReady
+  HeadVector heads;     // kReady
   bool writable = true;
-  // For the checkers: what the first page of a walk covers, with the places that these records give.
+  // For the checkers: what the first page of a walk covers, with the places that these records
+  // give.
   std::vector<Place> covered;
 };
 

@@ -185,7 +185,8 @@ void SimClient::CheckSession(const ReadAnswer& answer) {
     const TokenVector brought = *tokens_.DecodeSession(*session_);
     for (const auto& [key, mark] : brought) {
       if (!chatchain::Covers(*given, key, mark.seq)) {
-        cluster_.world.Violation("tokens", answer.node + " took " + ToText(key) + " out of a token");
+        cluster_.world.Violation("tokens",
+                                 answer.node + " took " + ToText(key) + " out of a token");
       }
     }
   }
@@ -270,8 +271,8 @@ void SimClient::TookAll(const ReadAnswer& answer, bool had_session) {
         const auto it = shown.find(id);
         if (it == shown.end()) {
           cluster_.world.Violation("monotonic reads", answer.node + " (n" +
-                                                          std::to_string(answer.slot) +
-                                                          ") hides " + id.Text() + " from " + name_);
+                                                          std::to_string(answer.slot) + ") hides " +
+                                                          id.Text() + " from " + name_);
         } else if (it->second > stamp && !ledger_.any_rewritten()) {
           cluster_.world.Violation("monotonic reads",
                                    answer.node + " shows " + id.Text() + " later than before");
@@ -323,8 +324,8 @@ void SimClient::NextPage(const std::shared_ptr<Walk>& walk) {
           if (gone) {
             // Only where something was lost, or frozen, since the walk began.
             cluster_.world.Count("walk cannot go on");
-            if (walk->disturbances == ledger_.disturbances() &&
-                !cluster_.world.counts().count("flipped bit")) {
+            if (walk->exact && walk->disturbances == ledger_.disturbances() &&
+                cluster_.world.counts().count("flipped bit") == 0) {
               cluster_.world.Violation("walks", "a cursor is refused");
             }
           } else if (answer && answer->connected && answer->status != 503) {
@@ -342,16 +343,20 @@ void SimClient::NextPage(const std::shared_ptr<Walk>& walk) {
 }
 
 void SimClient::TookPage(const std::shared_ptr<Walk>& walk, const ReadAnswer& answer) {
+  cluster_.world.Trace("page", name_,
+                       std::to_string(answer.messages.size()) + " at n" +
+                           std::to_string(answer.slot) + (walk->query.descending ? " back" : "") +
+                           (answer.stale ? " stale" : "") + (answer.lost ? " lost" : ""));
   if (!walk->cursor) walk->expected = answer.covered;
   walk->spoilt = walk->spoilt || Spoilt(answer);
-  walk->exact = walk->exact && !answer.stale && !answer.lost && !walk->spoilt;
+  walk->exact = walk->exact && !answer.stale && !answer.lost && !answer.forked && !walk->spoilt;
   for (size_t i = 0; i < answer.messages.size(); ++i) {
     ledger_.Shown(answer.node, answer.messages[i]);
     const Place& place = answer.places[i];
     if (!walk->given.insert(answer.messages[i].id).second && walk->exact &&
         walk->disturbances == ledger_.disturbances()) {
-      cluster_.world.Violation("walks", answer.node + " gives twice " +
-                                            answer.messages[i].id.Text());
+      cluster_.world.Violation("walks",
+                               answer.node + " gives twice " + answer.messages[i].id.Text());
     }
     if (!walk->places.empty() &&
         (walk->query.descending ? place >= walk->places.back() : place <= walk->places.back())) {
@@ -373,8 +378,8 @@ void SimClient::EndWalk(const std::shared_ptr<Walk>& walk, const std::string& af
   if (walk->exact && undisturbed) {
     cluster_.world.Count("exact walk");
     if (walk->places != walk->expected) {
-      std::string what = "gave " + std::to_string(walk->places.size()) + " places, its token covers " +
-                         std::to_string(walk->expected.size());
+      std::string what = "gave " + std::to_string(walk->places.size()) +
+                         " places, its token covers " + std::to_string(walk->expected.size());
       for (size_t i = 0; i < std::min(walk->places.size(), walk->expected.size()); ++i) {
         if (walk->places[i] != walk->expected[i]) {
           what += "; the first that differs is " + walk->expected[i].id.Text();
@@ -437,8 +442,8 @@ void SimClient::TookPoll(Stream& stream, const ReadAnswer& answer) {
                        std::to_string(answer.messages.size()) + " at " + answer.node +
                            (answer.behind ? " behind" : "") + (answer.gap ? " gap" : ""));
   // What a page of a node that was behind gave may come again from one that is not.
-  stream.was_behind = (stream.was_behind && (answer.more || answer.behind)) || answer.behind ||
-                      answer.gap;
+  stream.was_behind =
+      (stream.was_behind && (answer.more || answer.behind)) || answer.behind || answer.gap;
   stream.token = *answer.after;
 }
 
@@ -489,8 +494,8 @@ void SimClient::Prove(std::function<void()> done) {
     request.session = session_;
     proxy.Read(request, [=, this](const ReadAnswer& answer) {
       if (status < 300 && answer.status != 200) {
-        cluster_.world.Violation("liveness", "a read was answered " +
-                                                 std::to_string(answer.status));
+        cluster_.world.Violation("liveness",
+                                 "a read was answered " + std::to_string(answer.status));
       }
       busy_ = false;
       done();

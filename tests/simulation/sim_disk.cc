@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// After https://www.sqlite.org/vfs.html; the shared memory as in https://www.sqlite.org/walformat.html
+// After https://www.sqlite.org/vfs.html; the shared memory as in
+// https://www.sqlite.org/walformat.html
 #include "tests/simulation/sim_disk.h"
 
 #include <sqlite3.h>
@@ -419,11 +420,11 @@ int GetLastError(sqlite3_vfs*, int, char*) {
 }
 
 sqlite3_vfs* Vfs() {
-  static sqlite3_vfs vfs = {
-      1,      sizeof(Handle), 512,          nullptr, "chatchain-simulated", nullptr, Open,
-      Delete, Access,         FullPathname, nullptr, nullptr,               nullptr, nullptr,
-      Randomness, Sleep,      CurrentTime,  GetLastError, nullptr,          nullptr, nullptr,
-      nullptr};
+  static sqlite3_vfs vfs = {1,       sizeof(Handle), 512,          nullptr, "chatchain-simulated",
+                            nullptr, Open,           Delete,       Access,  FullPathname,
+                            nullptr, nullptr,        nullptr,      nullptr, Randomness,
+                            Sleep,   CurrentTime,    GetLastError, nullptr, nullptr,
+                            nullptr, nullptr};
   return &vfs;
 }
 

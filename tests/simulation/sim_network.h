@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The network between simulated programs: messages are lost, late, doubled, and overtake each other;
-// links are cut in one direction or both, or slow.
+// The network between simulated programs: messages are lost, late, doubled, and overtake each
+// other; links are cut in one direction or both, or slow.
 #pragma once
 
 #include <functional>
@@ -23,8 +23,8 @@ class SimNetwork {
   // `arrive` runs at the other end: once, never, or twice.
   void Send(int from, int to, std::function<void()> arrive);
 
-  // A request and its answer. `serve` runs at `to` and is given the way back; `done` runs once, with
-  // nothing after `timeout_us`.
+  // A request and its answer. `serve` runs at `to` and is given the way back; `done` runs once,
+  // with nothing after `timeout_us`.
   template <typename Answer>
   void Call(int from, int to, int64_t timeout_us,
             std::function<void(std::function<void(Answer)>)> serve,

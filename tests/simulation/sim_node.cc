@@ -232,18 +232,16 @@ void SimNode::Post(int64_t delay_us, std::function<void()> work) {
   });
 }
 
-// Peers that join later are known from their first start on.
 void SimNode::WatchPeers() {
+  if (!up()) return;
   for (const auto& node : cluster_.nodes) {
     if (node.get() == this) continue;
     const bool known = std::any_of(process_->peers.begin(), process_->peers.end(),
                                    [&](const auto& peer) { return peer->slot == node->slot(); });
     if (known) continue;
-    process_->peers.push_back(
-        std::make_unique<Peer>(node->slot(), cluster_.interval_ms, Steady()));
+    process_->peers.push_back(std::make_unique<Peer>(node->slot(), cluster_.interval_ms, Steady()));
     ScheduleRound(*process_->peers.back());
   }
-  Post(1'000'000, [this] { WatchPeers(); });
 }
 
 void SimNode::Published() {
@@ -275,8 +273,7 @@ void SimNode::ScheduleRound(Peer& peer) {
     at = now;
   }
   const uint64_t turn = ++peer.turn;
-  const int64_t delay_us =
-      std::chrono::duration_cast<std::chrono::microseconds>(at - now).count();
+  const int64_t delay_us = std::chrono::duration_cast<std::chrono::microseconds>(at - now).count();
   Post(delay_us, [this, &peer, turn] {
     if (peer.turn == turn && !peer.round_began) StartRound(peer);
   });
@@ -355,10 +352,9 @@ void SimNode::OnRoundAnswer(Peer& peer, const std::string& text, int64_t sent_ms
   const auto verdict = std::make_shared<Verdict>();
   try {
     *verdict = process_->store.WithReader([&](ReadConnection& reader, const LogStatePtr& stored) {
-      const LogState state =
-          peer.in_flight ? StateAfter(*stored, peer.in_flight->ends) : *stored;
-      return VerifyAnswer(std::move(*decoded),
-                          {state, SimStore::kCluster, id_, process_->instance}, reader);
+      const LogState state = peer.in_flight ? StateAfter(*stored, peer.in_flight->ends) : *stored;
+      return VerifyAnswer(std::move(*decoded), {state, SimStore::kCluster, id_, process_->instance},
+                          reader);
     });
   } catch (const SqliteError&) {
     FailRound(peer);
@@ -466,9 +462,7 @@ void SimNode::StartLongPoll(Peer& peer) {
 void SimNode::OnLongPollAnswer(Peer& peer, const std::optional<std::string>& text,
                                SteadyTime begun) {
   peer.polling = false;
-  const auto rest = [&] {
-    peer.poll_not_before = Steady() + milliseconds(cluster_.interval_ms);
-  };
+  const auto rest = [&] { peer.poll_not_before = Steady() + milliseconds(cluster_.interval_ms); };
   auto answer = text ? DecodeSyncAnswer(*text) : Err(std::string("nothing"));
   if (!answer) {
     rest();
@@ -477,8 +471,8 @@ void SimNode::OnLongPollAnswer(Peer& peer, const std::optional<std::string>& tex
   Verdict verdict;
   try {
     verdict = process_->store.WithReader([&](ReadConnection& reader, const LogStatePtr& state) {
-      return VerifyAnswer(std::move(*answer),
-                          {*state, SimStore::kCluster, id_, process_->instance}, reader);
+      return VerifyAnswer(std::move(*answer), {*state, SimStore::kCluster, id_, process_->instance},
+                          reader);
     });
   } catch (const SqliteError&) {
     rest();
@@ -568,8 +562,7 @@ void SimNode::CheckLongPolls() {
 
 // ---- readers that wait for what they have seen elsewhere
 
-void SimNode::Reach(const TokenVector& wanted,
-                    std::function<void(const CatchUp::Outcome&)> then) {
+void SimNode::Reach(const TokenVector& wanted, std::function<void(const CatchUp::Outcome&)> then) {
   if (Missing(wanted, *process_->store.State()).empty()) {
     then({});
     return;
@@ -594,13 +587,11 @@ void SimNode::CheckReaders() {
       // Peers that came later were not asked.
       for (size_t i = 0; i < reader.rounds.size(); ++i) {
         const Peer& peer = *process_->peers[i];
-        const bool late =
-            peer.round_began && Steady() - *peer.round_began > kUnresponsiveAfter;
+        const bool late = peer.round_began && Steady() - *peer.round_began > kUnresponsiveAfter;
         peers.push_back({peer.answered >= reader.rounds[i], peer.failed >= reader.rounds[i],
                          peer.schedule.failures() == 0 && !late, &peer.heads});
       }
-      ReachVerdict verdict =
-          JudgeReach(reader.wanted, missing, peers, Steady() >= reader.until);
+      ReachVerdict verdict = JudgeReach(reader.wanted, missing, peers, Steady() >= reader.until);
       if (verdict.wait) return false;
       outcome.behind = verdict.behind;
       outcome.lost = std::move(verdict.lost);
@@ -637,19 +628,17 @@ void SimNode::OnWrite(const std::vector<WriteItem>& items, int copies,
         }
         written.items.push_back(item);
       }
-      written.session =
-          process_->tokens.EncodeSession(process_->service.CurrentSession({}).token);
+      written.session = process_->tokens.EncodeSession(process_->service.CurrentSession({}).token);
       return written;
     };
     if (items.size() == 1 && copies <= 1) {
       const WriteItem& item = items.front();
-      process_->service.SendLater(
-          {item.message, item.stamp, false}, deadline,
-          [this, message = item.message, answer, reply](Try<Sent> sent) {
-            WriteAnswer written = answer({std::move(sent)});
-            cluster_.ledger.Answered(*this, {message}, written);
-            reply(std::move(written));
-          });
+      process_->service.SendLater({item.message, item.stamp, false}, deadline,
+                                  [this, message = item.message, answer, reply](Try<Sent> sent) {
+                                    WriteAnswer written = answer({std::move(sent)});
+                                    cluster_.ledger.Answered(*this, {message}, written);
+                                    reply(std::move(written));
+                                  });
       return;
     }
     std::vector<AppendItem> appends;
@@ -721,8 +710,14 @@ void SimNode::OnRead(const ReadRequest& request, std::function<void(ReadAnswer)>
     if (request.after && *request.after != "begin") {
       want(process_->tokens.DecodeFeed(*request.after));
     }
-    Reach(wanted, [this, request, reply](const CatchUp::Outcome& outcome) {
+    Reach(wanted, [this, wanted, request, reply](const CatchUp::Outcome& outcome) {
       process_->prepared.outcome = outcome;
+      // A feed asks only for what is not frozen.
+      if (request.kind != ReadRequest::Kind::kPoll) {
+        for (EpochKey& key : BeyondFork(wanted, *process_->store.State())) {
+          process_->prepared.outcome.lost.push_back(std::move(key));
+        }
+      }
       Answer(request, reply);
     });
   });

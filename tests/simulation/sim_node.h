@@ -49,7 +49,7 @@ class SimNode final : public Clock, public NodePort {
   uint64_t life() const { return life_; }
   SimDisk& disk() { return cluster_.vfs.disk(disk_name_); }
   const std::string& disk_name() const { return disk_name_; }
-  SimStore& store();             // REQUIRES: up()
+  SimStore& store();                    // REQUIRES: up()
   const std::string& instance() const;  // REQUIRES: up()
 
   int64_t WallMs() const override;
@@ -59,8 +59,8 @@ class SimNode final : public Clock, public NodePort {
 
   // False: its disk does not let it.
   bool Start();
-  void Stop();                // cleanly
-  void Crash(bool power);     // what waits is lost
+  void Stop();             // cleanly
+  void Crash(bool power);  // what waits is lost
   // REQUIRES: !up()
   void set_id(std::string id) { id_ = std::move(id); }
   void set_sync_us(int64_t sync_us);
@@ -76,8 +76,10 @@ class SimNode final : public Clock, public NodePort {
                std::function<void(WriteAnswer)> reply) override;
   void OnRead(const ReadRequest& request, std::function<void(ReadAnswer)> reply) override;
 
-  // All peers are asked for what the node lacks; quiet after a first round.
+  // Each peer has answered, or failed, once.
   bool Ready() const;
+  // Pulls all nodes of the cluster, also those that came after its start.
+  void WatchPeers();
 
  private:
   struct Process;
@@ -85,7 +87,6 @@ class SimNode final : public Clock, public NodePort {
   struct Round;
 
   void Published();
-  void WatchPeers();
   void ScheduleRound(Peer& peer);
   void StartRound(Peer& peer);
   void FinishRound(Peer& peer, Round round);

@@ -114,14 +114,13 @@ void SimProxy::Probe() {
   for (NodePort* server : ports_) {
     const int slot = server->slot();
     network_.Call<ReadAnswer>(
-        endpoint_, slot, 1'000'000,
-        [server](auto reply) { server->OnRead({}, reply); },
+        endpoint_, slot, 1'000'000, [server](auto reply) { server->OnRead({}, reply); },
         [this, life = life_, slot](std::optional<ReadAnswer> answer) {
           if (life_ != life) return;
           Node& seen = NodeAt(slot);
           const bool ok = answer && answer->connected;
           seen.breaker.OnProbe(ok, world_.Steady(), world_.random().Next());
-          seen.state = !ok ? NodeState::kDown
+          seen.state = !ok                 ? NodeState::kDown
                        : !answer->writable ? NodeState::kReadOnly
                                            : NodeState::kReady;
           if (ok) seen.heads = std::move(answer->heads);
@@ -143,10 +142,9 @@ void SimProxy::ChooseFor(Choice* choice, bool for_write,
     view.state = node.state;
     view.breaker = node.breaker.state(world_.Steady());
     view.in_flight = node.in_flight;
-    view.satisfies =
-        !wanted || std::all_of(wanted->begin(), wanted->end(), [&](const auto& entry) {
-          return chatchain::Covers(node.heads, entry.first, entry.second.seq);
-        });
+    view.satisfies = !wanted || std::all_of(wanted->begin(), wanted->end(), [&](const auto& entry) {
+      return chatchain::Covers(node.heads, entry.first, entry.second.seq);
+    });
     views.push_back(view);
   }
   *choice = Choose(views, for_write, rotation_++);
@@ -309,8 +307,7 @@ void SimProxy::StepRead(const std::shared_ptr<ReadRun>& run) {
         --run->outstanding;
         if (run->finished) return;
         const bool ok = answer && answer->connected;
-        NodeAt(slot).breaker.OnRequest(ok, world_.Steady(),
-                                       world_.random().Next());
+        NodeAt(slot).breaker.OnRequest(ok, world_.Steady(), world_.random().Next());
         if (ok) {
           AnswerFacts facts;
           facts.status = answer->status;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A simulated proxy: the production's choice of nodes, pacing, success rule, breakers and merging of
-// answers (client/proxy), driven by events in place of threads.
+// A simulated proxy: the production's choice of nodes, pacing, success rule, breakers and merging
+// of answers (client/proxy), driven by events in place of threads.
 #pragma once
 
 #include <functional>

@@ -18,8 +18,8 @@ Problem Unreadable() {
 
 }  // namespace
 
-SimStore::SimStore(World& world, SimDisk& disk, const std::string& path,
-                   const std::string& node_id, Hlc& hlc, Hooks hooks)
+SimStore::SimStore(World& world, SimDisk& disk, const std::string& path, const std::string& node_id,
+                   Hlc& hlc, Hooks hooks)
     : world_(world), disk_(disk), path_(path), hooks_(std::move(hooks)) {
   auto opened = OpenForWriting(path_, kCluster, 1);
   if (!opened) throw std::runtime_error(opened.error());
@@ -180,8 +180,7 @@ WriteError SimStore::HandleFailure(const SqliteError& error) {
 
 void SimStore::Checkpoint() {
   if (write_state_ == WriteState::kFailed) return;
-  const int mode =
-      world_.Below(2) == 0 ? SQLITE_CHECKPOINT_PASSIVE : SQLITE_CHECKPOINT_RESTART;
+  const int mode = world_.Below(2) == 0 ? SQLITE_CHECKPOINT_PASSIVE : SQLITE_CHECKPOINT_RESTART;
   const int code = sqlite3_wal_checkpoint_v2(db_->handle(), nullptr, mode, nullptr, nullptr);
   if (disk_.powered_off()) throw Crash{true};
   if ((code & 0xff) == SQLITE_IOERR || (code & 0xff) == SQLITE_CORRUPT) {
@@ -247,9 +246,8 @@ Try<HistoryPage> SimStore::ReadHistory(const HistoryQuery& query, const LogState
 
 Try<FeedPage> SimStore::ReadFeed(const FeedQuery& query, const LogState& state) {
   try {
-    ReadFeedPage read = WithReader([&](ReadConnection& reader, const LogStatePtr&) {
-      return reader.ReadFeed(query, state);
-    });
+    ReadFeedPage read = WithReader(
+        [&](ReadConnection& reader, const LogStatePtr&) { return reader.ReadFeed(query, state); });
     if (read.damage) return Err(Damaged(*read.damage));
     if (read.moved) Drain();
     return std::move(read.page);

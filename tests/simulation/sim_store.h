@@ -32,10 +32,10 @@ enum class CrashStep {
   kNone,
   kInTransaction,  // some of its work is done
   kBeforeCommit,
-  kWritten,      // to the log, not synced
-  kSynced,       // not published
-  kPublished,    // nobody has been answered
-  kCheckpoint,   // after a checkpoint
+  kWritten,     // to the log, not synced
+  kSynced,      // not published
+  kPublished,   // nobody has been answered
+  kCheckpoint,  // after a checkpoint
 };
 inline constexpr uint64_t kCrashSteps = 6;
 

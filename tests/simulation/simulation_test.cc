@@ -63,13 +63,46 @@ TEST_CASE("Every fault happens, and so does what clients do", "[simulation]") {
     for (const auto& [what, times] : result.counts) counts[what] += times;
   }
   // A fault that never happens proves nothing.
-  for (const char* what :
-       {"lost message", "cut message", "truncated answer", "flipped bit", "partition", "one_way",
-        "flap", "slow_link", "heal_network", "kill", "power", "power_later", "crash_step",
-        "crash inside", "stop", "start", "disk_full", "disk_error", "slow_disk", "snapshot",
-        "restore", "restore_elsewhere", "wipe", "clone", "new_id", "fork", "damage", "clock_jump",
-        "proxy_death", "fan-out cut short", "page behind a page", "send 200", "send 201",
-        "send 422", "read 200", "list 200", "list 412", "exact walk", "feed repeat", "feed gap"}) {
+  for (const char* what : {"lost message",
+                           "cut message",
+                           "truncated answer",
+                           "flipped bit",
+                           "partition",
+                           "one_way",
+                           "flap",
+                           "slow_link",
+                           "heal_network",
+                           "kill",
+                           "power",
+                           "power_later",
+                           "crash_step",
+                           "crash inside",
+                           "stop",
+                           "start",
+                           "disk_full",
+                           "disk_error",
+                           "slow_disk",
+                           "snapshot",
+                           "restore",
+                           "restore_elsewhere",
+                           "wipe",
+                           "clone",
+                           "new_id",
+                           "fork",
+                           "damage",
+                           "clock_jump",
+                           "proxy_death",
+                           "fan-out cut short",
+                           "page behind a page",
+                           "send 200",
+                           "send 201",
+                           "send 422",
+                           "read 200",
+                           "list 200",
+                           "list 412",
+                           "exact walk",
+                           "feed repeat",
+                           "feed gap"}) {
     INFO(what);
     CHECK(counts[what] > 0);
   }

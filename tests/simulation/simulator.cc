@@ -62,7 +62,7 @@ class Simulation {
   std::vector<std::unique_ptr<SimClient>> clients_;
   std::vector<std::string> snapshots_;      // disks
   std::map<std::string, int> snapshot_of_;  // the node's slot
-  std::vector<SimNode*> core_;          // the nodes that live in the end
+  std::vector<SimNode*> core_;              // the nodes that live in the end
   bool healing_ = false;
   int disks_ = 0;
 };
@@ -128,6 +128,7 @@ SimNode& Simulation::AddNode(const std::string& id) {
   cluster_.nodes.push_back(std::make_unique<SimNode>(
       cluster_, static_cast<int>(cluster_.nodes.size()), id, "disk" + std::to_string(disks_++)));
   cluster_.ports.push_back(cluster_.nodes.back().get());
+  for (const auto& node : cluster_.nodes) node->WatchPeers();
   return *cluster_.nodes.back();
 }
 
@@ -235,8 +236,7 @@ void Simulation::DiskFault() {
   for (const auto& each : cluster_.nodes) {
     if (each->disk().full() && world_.Below(15) == 0) each->disk().Free();
     // An operator restarts a node that writes no more.
-    if (each->up() && each->store().write_state() == WriteState::kFailed &&
-        world_.Below(15) == 0) {
+    if (each->up() && each->store().write_state() == WriteState::kFailed && world_.Below(15) == 0) {
       each->Crash(false);
     }
   }
@@ -430,8 +430,8 @@ void Simulation::Scrub(SimNode& node) {
       HistoryQuery query;
       query.filter = &all;
       query.limit = SIZE_MAX;
-      damage = reader.ReadHistory(query, *state, CopyNames(node.store().log().name_tail(), all))
-                   .damage;
+      damage =
+          reader.ReadHistory(query, *state, CopyNames(node.store().log().name_tail(), all)).damage;
     });
     if (findings.corrupt.empty() && !damage) return;
     node.store().Submit(
@@ -522,8 +522,7 @@ void Simulation::AwaitConvergence(int max_rounds) {
     for (const EpochKey& key : state->forks) what += " !" + ToText(key);
     what += node->Ready() ? ";" : " (not ready);";
   }
-  world_.Violation("convergence",
-                   "not after " + std::to_string(max_rounds) + " rounds:" + what);
+  world_.Violation("convergence", "not after " + std::to_string(max_rounds) + " rounds:" + what);
 }
 
 SimResult Simulation::Run() {
@@ -532,9 +531,12 @@ SimResult Simulation::Run() {
   }
   if (world_.violations().empty()) {
     Heal();
-    RunUntil([&] { return std::none_of(clients_.begin(), clients_.end(),
-                                       [](const auto& client) { return client->busy(); }); },
-             10'000'000);
+    RunUntil(
+        [&] {
+          return std::none_of(clients_.begin(), clients_.end(),
+                              [](const auto& client) { return client->busy(); });
+        },
+        10'000'000);
   }
   if (world_.violations().empty()) {
     // A page brings so many records; behind a peer that is gone, a round comes after 2 s at most.
@@ -562,8 +564,7 @@ SimResult Simulation::Run() {
   result.counts = world_.counts();
   for (SimNode* node : core_) {
     if (node->up()) {
-      world_.Trace("digest", node->name(),
-                   VectorDigest(node->store().State()->heads).Hex());
+      world_.Trace("digest", node->name(), VectorDigest(node->store().State()->heads).Hex());
     }
   }
   result.hash = world_.hash();

@@ -24,6 +24,8 @@ TEST_CASE("What a frozen epoch lacks is not missed", "[sync]") {
   CHECK(Missing({{kA, {3, 0}}}, state).empty());
   state.epochs[kA].frozen = true;
   CHECK(Missing(wanted, state) == std::vector<EpochKey>{kB});
+  CHECK(BeyondFork(wanted, state) == std::vector<EpochKey>{kA});
+  CHECK(BeyondFork({{kA, {3, 0}}}, state).empty());
 }
 
 TEST_CASE("A reader waits for peers that may know, and for those who have it", "[sync]") {
@@ -36,8 +38,8 @@ TEST_CASE("A reader waits for peers that may know, and for those who have it", "
   // One that lives has not said anything yet.
   CHECK(JudgeReach(wanted, missing, {{false, false, true, &none}}, false).wait);
   // It lives no more, or its round has failed: behind, because it may have it.
-  for (const ReachPeer& peer : {ReachPeer{false, false, false, &none},
-                                ReachPeer{false, true, true, &none}}) {
+  for (const ReachPeer& peer :
+       {ReachPeer{false, false, false, &none}, ReachPeer{false, true, true, &none}}) {
     const ReachVerdict verdict = JudgeReach(wanted, missing, {peer}, false);
     CHECK(!verdict.wait);
     CHECK(verdict.behind);
