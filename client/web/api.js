@@ -60,13 +60,19 @@ export class Api {
     const params = queryOf(query);
     const headers = new Headers(options.headers);
     const ofMessages = path.startsWith('/messages');
-    if (ofMessages && this.#session) headers.set('ChatChain-Session', this.#session);
+    const session = ofMessages && this.#session;
+    if (session) headers.set('ChatChain-Session', session);
     const abort = new AbortController();
     const timer = setTimeout(() => abort.abort(), this.#timeoutMs);
     try {
       const response = await this.#fetch(params ? `${path}?${params}` : path, {
         cache: 'no-store', ...options, headers, signal: abort.signal,
       });
+      if (session && [400, 431].includes(response.status)) {
+        // It may be the token that is refused: it is of another cluster, or too long.
+        this.#session = '';
+        return await this.#ask(path, query, options);
+      }
       if (!response.ok) throw new ApiError(response.status, await detailOf(response));
       const body = await response.json();
       if (ofMessages) this.#session = response.headers.get('ChatChain-Session') ?? this.#session;

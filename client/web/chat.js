@@ -69,8 +69,12 @@ export class Chat {
       },
     });
     storage.listen((name, value) => {
-      if (this.me === '' || name !== `read/${this.me}`) return;
-      this.conversations.takeRead(value);
+      if (this.me === '') return;
+      if (name === `read/${this.me}`) this.conversations.takeRead(value);
+      if (name === `state/${this.me}`) {
+        this.conversations.takeSaved(value, this.current);
+        this.#follow();
+      }
       on('list');
     });
   }
@@ -79,13 +83,13 @@ export class Chat {
   start() {
     this.#outbox.start();
     this.#watchNetwork();
-    const [me] = this.#storage.get('people') ?? [];
+    const [me] = this.#people();
     if (me && this.#storage.get('here')) this.enter(me);
   }
 
   enter(me) {
     this.me = me;
-    const people = [me, ...(this.#storage.get('people') ?? []).filter((each) => each !== me)];
+    const people = [me, ...this.#people().filter((each) => each !== me)];
     for (const gone of people.splice(kPeople)) this.#forget(gone);
     this.#storage.set('people', people);
     this.#storage.set('here', true);
@@ -101,8 +105,8 @@ export class Chat {
 
   /** Somebody else is here now; what waits to be sent is sent all the same. */
   leave() {
-    this.close();
     this.save();
+    this.close();
     for (const {feed} of this.#feeds.values()) feed.stop();
     this.#feeds.clear();
     for (const name of ['refresh', 'save']) this.#cancel(name);
@@ -118,6 +122,8 @@ export class Chat {
 
   open(key) {
     if (key === this.current || !parseKey(key)) return;
+    this.save();
+    this.close();
     this.current = key;
     this.conversations.open(key);
     this.#windows = [...this.#windows.filter((each) => each !== key), key];
@@ -140,6 +146,7 @@ export class Chat {
     ++this.#opened;
     this.loading = false;
     this.loadingMore = '';
+    this.error = '';
     this.#cancel('stale');
   }
 
@@ -173,9 +180,16 @@ export class Chat {
 
   // ---- history
 
-  /** The newest page, from the server. */
+  /** What could not be read, once more. */
+  again() {
+    if (!this.timeline.loaded) return this.reload();
+    this.error = '';
+    return this.loadOlder() ?? this.reload();
+  }
+
+  /** The newest page, from the server, unless one is reading far above it. */
   async reload() {
-    if (!this.current) return;
+    if (!this.current || (this.timeline.loaded && this.timeline.hasNewer)) return;
     const run = ++this.#opened;
     this.loading = true;
     this.loadingMore = '';
@@ -191,7 +205,7 @@ export class Chat {
       const last = page.messages.at(-1);
       const held = this.timeline.messages.at(-1);
       const meets = page.next === null || (held && last && last.accepted_at <= held.accepted_at);
-      if (this.timeline.loaded && meets && !this.timeline.hasNewer) {
+      if (this.timeline.loaded && meets) {
         this.timeline.merge(page.messages.reverse());
       } else {
         this.timeline.reset(page, query);
@@ -474,7 +488,7 @@ export class Chat {
     if (isWell && !wasWell) {
       this.#outbox.hurry();
       for (const {feed} of this.#feeds.values()) feed.hurry();
-      if (this.error) this.reload();
+      if (this.error) this.again();
       if (this.me) this.#refreshList();
     }
     this.#describeNetwork();
@@ -513,6 +527,12 @@ export class Chat {
 
   #saveSoon() {
     if (!this.#timers.has('save')) this.#later('save', kSaveMs, () => this.save());
+  }
+
+  // Those who were here, the last one first.
+  #people() {
+    const people = this.#storage.get('people');
+    return Array.isArray(people) ? people : [];
   }
 
   #forget(me) {

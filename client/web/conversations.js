@@ -32,10 +32,12 @@ export class Conversations {
   #me;
   #all = new Map(); // by key: {key, kind, name, last, unread, joined?, guessed?}
   #read;            // by key: the place up to which it was read
+  #left;            // by key: the time of the last message when it was taken from the list
 
   constructor(me, saved = {}, read = {}) {
     this.#me = me;
     this.#read = read;
+    this.#left = saved.left ?? {};
     for (const {key, last, unread = 0, joined, guessed} of saved.list ?? []) {
       if (parseKey(key)) Object.assign(this.#at(key), {last, unread, joined, guessed});
     }
@@ -64,17 +66,36 @@ export class Conversations {
 
   /** Begins one, or leaves it as it is. `joined`: somebody here wants it, whatever it holds. */
   open(key) {
+    delete this.#left[key];
     this.#at(key).joined = true;
     this.#bound(key);
   }
 
+  /** Takes it from the list, until something new is said in it. */
   leave(key) {
+    this.#left[key] = this.#all.get(key)?.last?.accepted_at ?? '';
     this.#all.delete(key);
+    const names = Object.keys(this.#left);
+    for (const gone of names.slice(0, Math.max(0, names.length - kMaxConversations))) {
+      delete this.#left[gone];
+    }
+  }
+
+  /** What another tab has opened and left; `current` stays. */
+  takeSaved(saved, current) {
+    for (const [key, at] of Object.entries(saved?.left ?? {})) {
+      const last = this.#all.get(key)?.last?.accepted_at ?? '';
+      if (key !== current && this.#all.has(key) && last <= at) this.leave(key);
+    }
+    for (const {key, joined} of saved?.list ?? []) {
+      if (joined && parseKey(key) && !this.#all.has(key) && !(key in this.#left)) this.open(key);
+    }
   }
 
   /** A message that was not seen before. */
   note(message) {
     const key = conversationOf(message, this.#me);
+    if (this.#isLeft(key, message)) return;
     const conversation = this.#at(key);
     const isLast = !conversation.last || conversation.last.accepted_at <= message.accepted_at;
     if (isLast) conversation.last = preview(message);
@@ -92,6 +113,7 @@ export class Conversations {
   /** What GET /conversations says, or the newest message of a room. */
   noteLast(last) {
     const key = conversationOf(last, this.#me);
+    if (this.#isLeft(key, last)) return;
     const conversation = this.#at(key);
     const held = conversation.last;
     if (held && (held.id === last.id || held.accepted_at > last.accepted_at)) return;
@@ -130,7 +152,15 @@ export class Conversations {
     return {
       list: this.sorted().map(({key, last, unread, joined, guessed}) => (
         {key, last, unread, joined, guessed})),
+      left: this.#left,
     };
+  }
+
+  #isLeft(key, message) {
+    if (!(key in this.#left)) return false;
+    if (message.accepted_at <= this.#left[key]) return true;
+    delete this.#left[key];
+    return false;
   }
 
   // Those of one millisecond count as read together.

@@ -45,6 +45,8 @@ export function reconcile(parent, items, {create, update}) {
 
 /** The round mark of a person or a room. */
 export function paintAvatar(avatar, kind, name, {initials, hue}) {
+  if (avatar.dataset.of === `${kind} ${name}`) return;
+  avatar.dataset.of = `${kind} ${name}`;
   setText(avatar, kind === 'room' ? '#' : initials(name));
   avatar.className = `avatar ${kind} hue-${hue(name)}`;
 }

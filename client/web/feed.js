@@ -6,6 +6,7 @@
 import {queryOf} from './api.js';
 
 const kPage = 500;
+const kRefused = [400, 414, 422, 431]; // it is the token's fault
 const kSeen = 4000;          // ids that are remembered
 const kOpenMs = 8_000;       // for a connection to be made
 const kPingMs = 20_000;      // a WebSocket that is silent is asked
@@ -99,8 +100,8 @@ export class Feed {
       try {
         page = await this.#api.poll(this.#filter, this.#token, kPage);
       } catch (error) {
-        if (!error.final || !this.#token || !current()) throw error;
-        // Of another cluster, or not for this server: begin anew.
+        if (!kRefused.includes(error.status) || !this.#token || !current()) throw error;
+        // Of another cluster, or too long for this way: begin anew.
         this.#token = undefined;
         this.#on.gap();
         continue;

@@ -6,6 +6,7 @@ const weekday = new Intl.DateTimeFormat(undefined, {weekday: 'long'});
 const day = new Intl.DateTimeFormat(undefined, {weekday: 'long', day: 'numeric', month: 'long'});
 const dayOfYear = new Intl.DateTimeFormat(undefined, {day: 'numeric', month: 'long', year: 'numeric'});
 const shortDay = new Intl.DateTimeFormat(undefined, {day: 'numeric', month: 'short'});
+const segmenter = new Intl.Segmenter();
 const full = new Intl.DateTimeFormat(undefined, {dateStyle: 'full', timeStyle: 'medium'});
 
 // Days between, by the calendar here; a day that has 23 or 25 hours is one too.
@@ -37,8 +38,8 @@ export function shortTimeOf(date, now) {
 
 /** One or two letters for a name, whole characters whatever they are made of. */
 export function initialsOf(name) {
-  const words = name.split(/[\s._-]+/u).filter((word) => word !== '');
-  const first = (word) => [...new Intl.Segmenter().segment(word)][0].segment;
+  const words = name.slice(0, 200).split(/[\s._-]+/u).filter((word) => word !== '');
+  const first = (word) => segmenter.segment(word)[Symbol.iterator]().next().value.segment;
   const letters = words.slice(0, 2).map((word) => first(word).toLocaleUpperCase());
   // Two characters of a wide script do not fit.
   return (/^[\u0000-\u024f]*$/.test(letters.join('')) ? letters.join('') : letters[0]) || '?';

@@ -53,11 +53,13 @@ export function newKey(nowMs, afterMs = 0) {
   return hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-');
 }
 
+const kUuid7 = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/i;
+export const isKey = (text) => kUuid7.test(text);
+
 /** The time in a key of newKey(). */
 export const keyMs = (key) => parseInt(key.replace('-', '').slice(0, 12), 16);
 
 const kVersion = 'chatchain.message.v1';
-const kUuid7 = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/i;
 
 function sized(bytes) {
   const out = new Uint8Array(4 + bytes.length);
@@ -96,7 +98,7 @@ export function messageId({sender, recipient = '', room = '', text, timestamp}, 
     canonical.set(part, at);
     at += part.length;
   }
-  const ms = kUuid7.test(key) ? keyMs(key) : has ? timestamp * 1000 : 0;
+  const ms = isKey(key) ? keyMs(key) : has ? timestamp * 1000 : 0;
   const id = new Uint8Array(22);
   id.set(bigEndian64(Math.min(Math.max(ms, 0), 2 ** 48 - 1)).subarray(2));
   id.set(sha256(canonical).subarray(0, 16), 6);

@@ -4,7 +4,7 @@
 // often, by however many tabs, it is one message. It leaves when the server has it, or when its
 // writer gives it up.
 
-import {keyMs, messageId, newKey} from './identity.js';
+import {isKey, keyMs, messageId, newKey} from './identity.js';
 
 const kPrefix = 'outbox/';
 const kMaxMessages = 200;
@@ -99,7 +99,9 @@ export class Outbox {
   /** The message with this id is stored, as somebody else has seen. */
   storedAs(id) {
     for (const item of this.#items.values()) {
-      if (item.id === id) this.#remove(item.key);
+      if (item.id !== id) continue;
+      this.#remove(item.key);
+      this.#on.changed();
     }
   }
 
@@ -120,8 +122,9 @@ export class Outbox {
 
   #take(name, value) {
     const message = value?.message;
-    if (typeof message?.text !== 'string' || typeof message.sender !== 'string') return;
     const key = name.slice(kPrefix.length);
+    if (typeof message?.text !== 'string' || typeof message.sender !== 'string') return;
+    if (!isKey(key)) return;
     const {problem} = value;
     this.#items.set(key, {key, id: messageId(message, key), message, ...(problem && {problem})});
   }

@@ -22,7 +22,7 @@ export class ConversationView {
     this.#chat = chat;
     chat.watch(() => !document.hidden && document.hasFocus() && this.#stick);
     this.#scroller.addEventListener('scroll', () => this.#scrolled(), {passive: true});
-    byId('older').addEventListener('click', () => chat.error ? chat.reload() : chat.loadOlder());
+    byId('older').addEventListener('click', () => chat.error ? chat.again() : chat.loadOlder());
     byId('to-end').addEventListener('click', () => this.#toEnd());
     byId('composer').addEventListener('submit', (event) => {
       event.preventDefault();

@@ -56,6 +56,34 @@ test('marks of another tab, and a reload', () => {
   assert.equal(again.unread, 0);
 });
 
+test('what was taken from the list stays away until something new is said', () => {
+  const all = new Conversations('ann');
+  const message = fromBob();
+  all.note(message);
+  all.leave('user:bob');
+  all.noteLast(message);
+  const again = new Conversations('ann', JSON.parse(JSON.stringify(all.saved())));
+  again.noteLast(message);
+  assert.equal(again.sorted().length, 0);
+  again.note(fromBob());
+  assert.equal(again.sorted().length, 1);
+  again.leave('user:bob');
+  again.open('user:bob');
+  assert.equal(again.sorted().length, 1);
+});
+
+test('two tabs: what one opens or leaves, the other does too', () => {
+  const [a, b] = [new Conversations('ann'), new Conversations('ann')];
+  for (const all of [a, b]) all.note(fromBob({accepted_at: '2026-11-21T12:00:00.000Z'}));
+  a.open('room:tea');
+  b.takeSaved(a.saved(), null);
+  assert.ok(b.get('room:tea'));
+  b.leave('user:bob');
+  b.leave('room:tea');
+  a.takeSaved(b.saved(), 'room:tea');
+  assert.ok(!a.get('user:bob') && a.get('room:tea'));
+});
+
 test('the list has a bound, and a preview too', () => {
   const all = new Conversations('ann');
   for (let i = 0; i < kMaxConversations + 50; ++i) all.note(fromBob({sender: `bob${i}`}));
