@@ -110,6 +110,7 @@ Result<NodeConfig, ConfigExit> LoadNodeConfig(int argc, const char* const* argv,
   config.cors_origins = values.List("node.cors_origins");
   config.max_connections = integer("node.max_connections");
   config.max_in_flight = integer("node.max_in_flight");
+  config.max_waiting_polls = integer("node.max_waiting_polls");
   config.request_timeout_ms = integer("node.request_timeout_ms");
   config.sync_page_records = integer("node.sync_page_records");
   config.sync_page_bytes = values.Integer("node.sync_page_bytes");

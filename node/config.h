@@ -36,6 +36,7 @@ struct NodeConfig {
   std::vector<std::string> cors_origins;
   int max_connections = 0;
   int max_in_flight = 0;
+  int max_waiting_polls = 0;
   int request_timeout_ms = 0;
   int sync_page_records = 0;
   int64_t sync_page_bytes = 0;

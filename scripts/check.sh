@@ -18,7 +18,7 @@ usage: scripts/check.sh [STEP...]
   shell     shellcheck has nothing to say
   clang     builds with clang, thread-safety analysis included
   tidy      clang-tidy has nothing to say
-  asan      unit and integration tests under AddressSanitizer and UndefinedBehaviorSanitizer
+  asan      unit, simulation and integration tests under AddressSanitizer and UndefinedBehaviorSanitizer
   tsan      the same under ThreadSanitizer
   package   the Debian packages can be built
   readme    the commands of the README work
@@ -52,6 +52,7 @@ check_includes() {
 check_shell() {
   install_packages shellcheck
   shellcheck scripts/*.sh .ci/run
+  shellcheck --shell=bash deploy/completion/chatchain.bash
   find tests -name '*.sh' -exec shellcheck {} +
 }
 
@@ -68,7 +69,7 @@ check_tidy() {
 
 # Tests of the scripts, and those that measure or only read documents, learn nothing from a sanitizer.
 readonly sanitized_unit='^(unit|fuzz-.*)$'
-readonly sanitized='^(unit|fuzz-.*|integration: .*)$'
+readonly sanitized='^(unit|fuzz-.*|simulation.*|integration: .*)$'
 sanitized_unit_tests() {
   scripts/test.sh --preset "$1" --target chatchain-unit-tests --target chatchain-fuzz \
     --name "$sanitized_unit" || exit

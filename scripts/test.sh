@@ -37,6 +37,7 @@ fi
 
 start=$SECONDS
 scripts/build.sh "$preset" "${targets[@]}" || exit # it has said why
+install_test_packages
 
 step "testing build/$preset"
 # ThreadSanitizer of this compiler cannot live with much address randomisation.

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "node/store/schema.h"
 
-#include <filesystem>
-
 #include "node/store/wal_vfs.h"
 
 namespace chatchain {
@@ -14,7 +12,7 @@ constexpr int kSchemaVersion = 2;
 constexpr int kApplicationId = 0x43687443;
 // A full structural check reads the whole file: at this size it takes about a second. Larger files
 // are checked page by page as they are read.
-constexpr uintmax_t kQuickCheckMaxBytes = uintmax_t{512} << 20;
+constexpr int64_t kQuickCheckMaxBytes = int64_t{512} << 20;
 constexpr int kToolCacheMib = 64;
 
 // One row of `messages` is one message; `stamp` is the smallest of its records' stamps. `places`
@@ -152,9 +150,6 @@ Result<std::unique_ptr<Database>, std::string> OpenForWriting(const std::string&
                                                               const std::string& cluster,
                                                               int cache_mib) {
   try {
-    std::error_code ignored;
-    const bool is_new =
-        !std::filesystem::exists(path, ignored) || std::filesystem::file_size(path, ignored) == 0;
     auto db = std::make_unique<Database>(
         path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, WalVfs());
     Configure(db.get(), cache_mib);
@@ -162,7 +157,7 @@ Result<std::unique_ptr<Database>, std::string> OpenForWriting(const std::string&
     db->Execute("PRAGMA synchronous=FULL");
     db->Execute("PRAGMA wal_autocheckpoint=0");
     const int64_t version = IntPragma(*db, "PRAGMA user_version");
-    if (is_new || (version == 0 && IntPragma(*db, "SELECT count(*) FROM sqlite_master") == 0)) {
+    if (version == 0 && IntPragma(*db, "SELECT count(*) FROM sqlite_master") == 0) {
       CreateTables(db.get(), cluster);
       return db;
     }
@@ -175,7 +170,8 @@ Result<std::unique_ptr<Database>, std::string> OpenForWriting(const std::string&
     if (copied != SQLITE_OK && copied != SQLITE_BUSY && copied != SQLITE_FULL) {
       throw SqliteError(sqlite3_extended_errcode(db->handle()), sqlite3_errmsg(db->handle()));
     }
-    if (std::filesystem::file_size(path, ignored) <= kQuickCheckMaxBytes) {
+    const int64_t bytes = IntPragma(*db, "PRAGMA page_count") * IntPragma(*db, "PRAGMA page_size");
+    if (bytes <= kQuickCheckMaxBytes) {
       if (const std::string found = QuickCheck(*db); found != "ok") {
         return Err(path + " is damaged: " + found + WayOut(path));
       }
