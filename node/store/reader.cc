@@ -129,6 +129,14 @@ Coverage WholeState(const LogState& state) {
 
 }  // namespace
 
+void RepairDamage(Log& log, const Damage& damage) {
+  if (damage.record) {
+    log.Repair(*damage.record);
+  } else {
+    log.RepairMessage(damage.message_ref);
+  }
+}
+
 std::vector<std::string> HistoryStatements(const Filter& filter, bool descending) {
   std::vector<std::string> statements;
   for (const Walk& walk : PlanWalks(filter)) {

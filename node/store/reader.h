@@ -21,6 +21,8 @@
 
 namespace chatchain {
 
+class Log;
+
 // Which records a token covers here, by the store's short names of epochs.
 struct Coverage {
   std::unordered_map<int64_t, Seq> up_to;
@@ -37,6 +39,9 @@ struct Damage {
   int64_t message_ref = 0;
   std::optional<CorruptRecord> record = std::nullopt;
 };
+
+// What is done about it, in a transaction of the writer.
+void RepairDamage(Log& log, const Damage& damage);
 
 // A page, or the reason why it is not to be served.
 struct ReadPage {

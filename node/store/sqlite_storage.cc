@@ -97,13 +97,7 @@ bool SqliteStorage::AwaitDurable() const {
 
 Problem SqliteStorage::Damaged(const Damage& damage) {
   // In the background: the reader that found it does not wait.
-  writer_->Post([damage](Log& log) {
-    if (damage.record) {
-      log.Repair(*damage.record);
-    } else {
-      log.RepairMessage(damage.message_ref);
-    }
-  });
+  writer_->Post([damage](Log& log) { RepairDamage(log, damage); });
   return Unavailable(
       "a stored message is damaged here and is being fetched again; ask another node");
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// HTTP framing: what is read does not depend on how the bytes were cut, and never exceeds its
-// bounds. The first byte says how they are cut.
+// HTTP framing: what is read, and whether it is refused, does not depend on how the bytes were cut,
+// and never exceeds its bounds. The first byte says how they are cut.
 #include <algorithm>
 #include <string>
 
@@ -55,7 +55,7 @@ std::string ReadRequests(std::string_view bytes, size_t piece) {
         }
         case http::RequestFramer::Event::kError:
           FUZZ_CHECK(framer.error().status >= 400 && framer.error().status < 600);
-          return said + std::to_string(framer.error().status) + framer.error().detail;
+          return said + std::to_string(framer.error().status);
       }
     }
   next_piece:;
@@ -72,11 +72,11 @@ std::string ReadResponse(std::string_view bytes, size_t piece, bool head_request
     bytes.remove_prefix(given - input.size());
     FUZZ_CHECK(framer.body().size() <= kMaxBody);
     if (event == http::ResponseFramer::Event::kNeedMore) continue;
-    std::string said = event == http::ResponseFramer::Event::kDone ? "done " : framer.error();
-    if (event == http::ResponseFramer::Event::kDone) {
-      said += std::to_string(framer.head().status) + framer.body() + "|" + std::string(bytes);
-    }
-    return said;
+    // Of several things that are wrong, the one that is seen first depends on the cuts.
+    if (event == http::ResponseFramer::Event::kError) return "refused";
+    if (event == http::ResponseFramer::Event::kTooLarge) return "too large";
+    return "done " + std::to_string(framer.head().status) + framer.body() + "|" +
+           std::string(bytes);
   }
   return "more";
 }

@@ -224,8 +224,7 @@ int64_t SimStore::RefOf(const MessageId& id) {
 }
 
 Problem SimStore::Damaged(const Damage& damage) {
-  Submit([ref = damage.message_ref](Log& log) { log.RepairMessage(ref); },
-         [](const Result<void, WriteError>&) {});
+  Submit([damage](Log& log) { RepairDamage(log, damage); }, [](const Result<void, WriteError>&) {});
   return Unavailable("a stored message is damaged here; ask another node");
 }
 
