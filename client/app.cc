@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "client/http/routes.h"
+#include "common/util/log.h"
 
 namespace chatchain {
 
@@ -42,7 +43,7 @@ ClientApp::ClientApp(ClientConfig config)
                              .rate_limiter = rate_limiter_,
                              .access_log = access_log_,
                              .server_stats = [this] { return server_->stats(); },
-                             .page = LoadPage()};
+                             .web = LoadPage()};
   std::vector<http::Route> routes = ProxyRoutes(context);
   const auto send = std::find_if(routes.begin(), routes.end(), [](const http::Route& route) {
     return route.method == "POST" && route.pattern == "/messages";
@@ -60,6 +61,18 @@ ClientApp::ClientApp(ClientConfig config)
   server_ = std::make_unique<http::Server>(ServerOptionsOf(config_), std::move(routes));
 }
 
+std::shared_ptr<const WebFiles> ClientApp::LoadPage() {
+  auto files = FindWebFiles(config_.web_dir);
+  if (files) return std::move(*files);
+  if (!config_.web_dir.empty()) {
+    page_error_ = "client.web_dir: " + files.error();
+  } else {
+    spdlog::warn("there is no chat page at /: {}; client.web_dir can name where it lies",
+                 LogSafe(files.error(), 1000));
+  }
+  return nullptr;
+}
+
 ClientApp::~ClientApp() {
   follower_.Stop();
   // Its live connections know the follower.
@@ -67,6 +80,7 @@ ClientApp::~ClientApp() {
 }
 
 Result<void, std::string> ClientApp::Start() {
+  if (!page_error_.empty()) return Err(page_error_);
   if (auto opened = access_log_.Open(config_.access_log); !opened) return opened;
   auto started = server_->Start();
   if (!started) return started;

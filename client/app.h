@@ -10,6 +10,7 @@
 #include "client/http/access_log.h"
 #include "client/http/rate_limit.h"
 #include "client/http/stream.h"
+#include "client/http/web_files.h"
 #include "client/proxy/follow.h"
 #include "client/proxy/proxy.h"
 #include "common/http/server.h"
@@ -39,7 +40,12 @@ class ClientApp {
   bool Drain(int timeout_ms);
 
  private:
+  // The chat page. Where it is missing the API is served without it, unless the configuration says
+  // where it should be: then Start() fails.
+  std::shared_ptr<const WebFiles> LoadPage();
+
   const ClientConfig config_;
+  std::string page_error_;
   SystemClock clock_;
   SystemRandom random_;
   Hlc hlc_{clock_};

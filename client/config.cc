@@ -54,6 +54,7 @@ std::string NeedsRestart(const ClientConfig& running, const ClientConfig& wanted
   check("client.max_connections", running.max_connections == wanted.max_connections);
   check("client.max_in_flight", running.max_in_flight == wanted.max_in_flight);
   check("client.cors_origins", running.cors_origins == wanted.cors_origins);
+  check("client.web_dir", running.web_dir == wanted.web_dir);
   return keys;
 }
 
@@ -91,6 +92,7 @@ Result<ClientConfig, ConfigExit> LoadClientConfig(int argc, const char* const* a
   config.queue_per_node_messages = integer("client.queue_per_node");
   config.batch_max_items = integer("client.batch_max_items");
   config.cors_origins = values.List("client.cors_origins");
+  config.web_dir = values.Text("client.web_dir");
 
   if (auto order = CheckOrder(values, "client.hedge_min_ms", "client.hedge_max_ms"); !order) {
     return Err(order.error());

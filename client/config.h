@@ -43,6 +43,7 @@ struct ClientConfig {
   int queue_per_node_messages = 0;
   int batch_max_items = 0;
   std::vector<std::string> cors_origins;
+  std::string web_dir;  // empty: where the installation has it
 
   bool operator==(const ClientConfig&) const = default;
 };

@@ -44,6 +44,7 @@ check_includes() {
 check_shell() {
   install_packages shellcheck
   shellcheck scripts/*.sh .ci/run
+  shellcheck --shell=bash deploy/completion/chatchain.bash
   find tests -name '*.sh' -exec shellcheck {} +
 }
 

@@ -89,3 +89,13 @@ install_build_packages() {
   mapfile -t packages < <(grep -v '^#' scripts/packages.txt)
   install_packages "${packages[@]}"
 }
+
+# The packages that only tests need.
+install_test_packages() {
+  local packages
+  mapfile -t packages < <(grep -v '^#' scripts/packages-test.txt)
+  # Debian's own would clash with a Node from elsewhere.
+  command -v node >/dev/null || packages+=(nodejs)
+  command -v npm >/dev/null || packages+=(npm)
+  install_packages "${packages[@]}"
+}

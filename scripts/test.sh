@@ -31,6 +31,7 @@ fi
 
 start=$SECONDS
 scripts/build.sh "$preset" || exit # it has said why
+install_test_packages
 
 step "testing build/$preset"
 # ThreadSanitizer of this compiler cannot live with much address randomisation.

@@ -1,22 +1,17 @@
 // SPDX-License-Identifier: MIT
 #include "client/http/routes.h"
 
-#include <unistd.h>
-
 #include <algorithm>
-#include <climits>
-#include <fstream>
 #include <memory>
-#include <sstream>
 #include <utility>
 
 #include "client/http/headers.h"
 #include "client/http/lines.h"
 #include "client/http/status_pages.h"
-#include "client/http/then.h"
 #include "client/http/write_routes.h"
 #include "common/http/later.h"
 #include "common/http/negotiation.h"
+#include "common/http/then.h"
 #include "common/protocol/limits.h"
 #include "common/util/log.h"
 #include "common/util/metrics_text.h"
@@ -39,7 +34,7 @@ http::Response Text(std::string content_type, std::string body) {
 template <typename Handle>
 http::Response Counted(const Shared& context, RouteId route, Handle handle) {
   const SteadyTime begin = context->clock.Steady();
-  return Then(handle(), [context, route, begin](http::Response response) {
+  return http::Then(handle(), [context, route, begin](http::Response response) {
     RouteMetrics& metrics = context->proxy.metrics().routes[static_cast<size_t>(route)];
     metrics.duration.Observe(
         std::chrono::duration_cast<std::chrono::microseconds>(context->clock.Steady() - begin)
@@ -66,7 +61,7 @@ http::Response Limited(const RouteContext& context, http::Request& request, Hand
 // brought, and for nothing else.
 http::Response WithSession(const RouteContext& context, const http::Request& request,
                            http::Response answer) {
-  return Then(std::move(answer), [&context, &request](http::Response response) {
+  return http::Then(std::move(answer), [&context, &request](http::Response response) {
     if (response.headers.Get("ChatChain-Session")) return response;
     const TokenCodec& tokens = context.proxy.tokens();
     const auto brought = SessionText(request);
@@ -82,13 +77,14 @@ http::Handler Logged(const Shared& context, http::Handler handler) {
     if (!context->access_log.enabled()) return handler(request);
     const int64_t begun_ms = context->clock.WallMs();
     const SteadyTime begin = context->clock.Steady();
-    return Then(handler(request), [context, &request, begun_ms, begin](http::Response response) {
-      const auto took = context->clock.Steady() - begin;
-      context->access_log.Write(
-          request, response, begun_ms,
-          std::chrono::duration_cast<std::chrono::microseconds>(took).count());
-      return response;
-    });
+    return http::Then(handler(request),
+                      [context, &request, begun_ms, begin](http::Response response) {
+                        const auto took = context->clock.Steady() - begin;
+                        context->access_log.Write(
+                            request, response, begun_ms,
+                            std::chrono::duration_cast<std::chrono::microseconds>(took).count());
+                        return response;
+                      });
   };
 }
 
@@ -263,10 +259,28 @@ std::vector<http::Route> StatusRoutes(const Shared& context) {
                                             std::string(ProjectVersion()) + "\"}");
        })},
       {.method = "GET", .pattern = "/network", .handler = plain(Network)},
+  };
+}
+
+std::vector<http::Route> PageRoutes(const Shared& context) {
+  const auto serve = [context](const http::Request& request, const std::string& name) {
+    if (auto problem = RefuseParams(request.query)) return http::ProblemResponse(*problem);
+    if (context->web == nullptr) {
+      return http::ProblemResponse(MakeProblem(
+          404, "", "the chat page is not installed; the log of the proxy's start says more"));
+    }
+    return context->web->Answer(request, name);
+  };
+  return {
       {.method = "GET",
        .pattern = "/",
+       .handler = [serve](http::Request& request) { return serve(request, "index.html"); }},
+      {.method = "GET",
+       .pattern = "/web/{file}",
        .handler =
-           [context](http::Request&) { return Text("text/html; charset=utf-8", context->page); }},
+           [serve](http::Request& request) {
+             return serve(request, request.path_params.at("file"));
+           }},
   };
 }
 
@@ -276,27 +290,9 @@ std::vector<http::Route> ProxyRoutes(const RouteContext& context) {
   const auto shared = std::make_shared<const RouteContext>(context);
   std::vector<http::Route> routes = MessageRoutes(shared);
   for (http::Route& route : StatusRoutes(shared)) routes.push_back(std::move(route));
+  for (http::Route& route : PageRoutes(shared)) routes.push_back(std::move(route));
   for (http::Route& route : routes) route.handler = Logged(shared, std::move(route.handler));
   return routes;
-}
-
-std::string LoadPage() {
-  std::vector<std::string> candidates;
-  char self[PATH_MAX];
-  const ssize_t length = readlink("/proc/self/exe", self, sizeof(self));
-  if (length > 0) {
-    const std::string path(self, static_cast<size_t>(length));
-    candidates.push_back(path.substr(0, path.rfind('/')) + "/../share/chatchain/web/index.html");
-  }
-  candidates.emplace_back(CHATCHAIN_WEB_SOURCE_DIR "/index.html");
-  for (const std::string& candidate : candidates) {
-    const std::ifstream file(candidate, std::ios::binary);
-    if (!file) continue;
-    std::ostringstream text;
-    text << file.rdbuf();
-    return text.str();
-  }
-  return "<!doctype html><title>ChatChain</title><p>The chat page is not installed.\n";
 }
 
 }  // namespace chatchain

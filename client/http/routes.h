@@ -4,12 +4,13 @@
 
 #include <atomic>
 #include <functional>
-#include <string>
+#include <memory>
 #include <vector>
 
 #include "client/config.h"
 #include "client/http/access_log.h"
 #include "client/http/rate_limit.h"
+#include "client/http/web_files.h"
 #include "client/proxy/proxy.h"
 #include "common/http/server.h"
 #include "common/protocol/hlc.h"
@@ -28,13 +29,9 @@ struct RouteContext {
   RateLimiter& rate_limiter;
   AccessLog& access_log;
   std::function<http::ServerStats()> server_stats;
-  std::string page;  // the HTML of GET /
+  std::shared_ptr<const WebFiles> web;  // the chat page; null: there is none
 };
 
 std::vector<http::Route> ProxyRoutes(const RouteContext& context);
-
-// The chat page: share/chatchain/web/index.html beside the installed program, else from the
-// sources; a line that says what is missing when there is neither.
-std::string LoadPage();
 
 }  // namespace chatchain

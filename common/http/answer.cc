@@ -71,35 +71,15 @@ bool IsCompressible(std::string_view content_type) {
          type == "application/javascript";
 }
 
-// Empty: it could not be done.
-std::string Gzip(std::string_view data) {
-  constexpr int kGzipWindowBits = 15 + 16;
-  constexpr int kMemLevel = 8;
-  z_stream stream{};
-  // Level 1 takes a third of the time of the default one, and JSON shrinks nearly as far.
-  if (deflateInit2(&stream, Z_BEST_SPEED, Z_DEFLATED, kGzipWindowBits, kMemLevel,
-                   Z_DEFAULT_STRATEGY) != Z_OK) {
-    return {};
-  }
-  std::string out;
-  out.resize(deflateBound(&stream, data.size()));
-  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(data.data()));
-  stream.avail_in = static_cast<uInt>(data.size());
-  stream.next_out = reinterpret_cast<Bytef*>(out.data());
-  stream.avail_out = static_cast<uInt>(out.size());
-  const int result = deflate(&stream, Z_FINISH);
-  out.resize(stream.total_out);
-  deflateEnd(&stream);
-  return result == Z_STREAM_END ? out : std::string();
-}
-
 void Compress(Response* response, const AnswerForm& form) {
   if (form.gzip_min_bytes == 0 || response->body.size() < form.gzip_min_bytes ||
       response->body.size() > UINT32_MAX / 2 || !IsCompressible(response->content_type) ||
       response->headers.Get("Content-Encoding")) {
     return;
   }
-  response->headers.Add("Vary", "Accept-Encoding");
+  if (response->headers.Get("Vary") != "Accept-Encoding") {
+    response->headers.Add("Vary", "Accept-Encoding");
+  }
   if (!form.accept_encoding || !AcceptsGzip(*form.accept_encoding)) return;
   std::string packed = Gzip(response->body);
   if (packed.empty() || packed.size() >= response->body.size()) return;
@@ -131,6 +111,27 @@ bool AcceptsGzip(std::string_view accept_encoding) {
     if (coding == "*") any = wanted;
   }
   return gzip.value_or(any.value_or(false));
+}
+
+std::string Gzip(std::string_view data) {
+  constexpr int kGzipWindowBits = 15 + 16;
+  constexpr int kMemLevel = 8;
+  z_stream stream{};
+  // Level 1 takes a third of the time of the default one, and JSON shrinks nearly as far.
+  if (deflateInit2(&stream, Z_BEST_SPEED, Z_DEFLATED, kGzipWindowBits, kMemLevel,
+                   Z_DEFAULT_STRATEGY) != Z_OK) {
+    return {};
+  }
+  std::string out;
+  out.resize(deflateBound(&stream, data.size()));
+  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(data.data()));
+  stream.avail_in = static_cast<uInt>(data.size());
+  stream.next_out = reinterpret_cast<Bytef*>(out.data());
+  stream.avail_out = static_cast<uInt>(out.size());
+  const int result = deflate(&stream, Z_FINISH);
+  out.resize(stream.total_out);
+  deflateEnd(&stream);
+  return result == Z_STREAM_END ? out : std::string();
 }
 
 void AppendAnswer(Response* response, const AnswerForm& form, std::string* out) {

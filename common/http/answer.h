@@ -24,6 +24,9 @@ struct AnswerForm {
 // Whether an Accept-Encoding value admits gzip (q=0 does not).
 bool AcceptsGzip(std::string_view accept_encoding);
 
+// The gzip form of `data`, made quickly rather than small; empty where it could not be made.
+std::string Gzip(std::string_view data);
+
 // Appends the answer to `*out`. Where `response` has a source only the head is appended, and parts
 // follow through AppendChunk() (HTTP/1.0: as they are, until the end of the connection).
 void AppendAnswer(Response* response, const AnswerForm& form, std::string* out);

@@ -341,6 +341,10 @@ Connection::Step Connection::RunHandler() {
   if (!out_.empty() && !SendSome()) return Close(false), Step::kParked;
   // From Begin() on, another worker may be at FinishLater().
   const std::shared_ptr<LaterAnswer> later = later_ = std::move(response.later);
+  if (later->waits_long()) {
+    LeaveSlot();
+    WatchPeer(later);
+  }
   ServerCore& core = core_;
   core.resumes.Add();
   try {
@@ -356,9 +360,29 @@ Connection::Step Connection::RunHandler() {
   return Step::kParked;
 }
 
+// Tells `later` when the peer closes before there is an answer. One that sends more instead is
+// asked no further: how long its answer may take is bounded.
+void Connection::WatchPeer(const std::shared_ptr<LaterAnswer>& later) {
+  socket_.async_wait(boost::asio::ip::tcp::socket::wait_read,
+                     [weak_self = weak_from_this(), weak_later = std::weak_ptr<LaterAnswer>(later)](
+                         const boost::system::error_code& error) {
+                       const auto self = weak_self.lock();
+                       const auto waiting = weak_later.lock();
+                       if (error || self == nullptr || waiting == nullptr) return;
+                       char byte = 0;
+                       const ssize_t n = ::recv(self->fd_, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+                       if (n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR))) return;
+                       waiting->Cancel();
+                     });
+}
+
 Connection::Step Connection::FinishLater() {
   const std::shared_ptr<LaterAnswer> later = std::move(later_);
   later_ = nullptr;
+  if (!has_slot_) {
+    core_.in_flight.fetch_add(1);  // it was admitted when it began
+    has_slot_ = true;
+  }
   return Respond(Guarded([&] { return later->Finish(); }));
 }
 

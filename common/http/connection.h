@@ -150,6 +150,7 @@ class Connection final : public WorkerPool::Task, public std::enable_shared_from
   void LeaveSlot();
   Step RunHandler();
   Step FinishLater();
+  void WatchPeer(const std::shared_ptr<LaterAnswer>& later);
   template <typename Make>
   Response Guarded(Make make);
   Step Respond(Response response);

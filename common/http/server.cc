@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <boost/asio/bind_executor.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/post.hpp>
@@ -124,6 +125,7 @@ class Server::Impl {
   std::string address() const { return HostPort(options_.host, port_); }
   ServerStats stats() const;
   void PostToLive(std::function<void()> work) { asio::post(*core_->live_strand, std::move(work)); }
+  void PostToLiveAt(SteadyTime at, std::function<void()> work);
 
  private:
   void TickLive();
@@ -317,6 +319,14 @@ void Server::Impl::TickLive() {
   });
 }
 
+void Server::Impl::PostToLiveAt(SteadyTime at, std::function<void()> work) {
+  auto timer = std::make_shared<asio::steady_timer>(*io_, at);
+  timer->async_wait(asio::bind_executor(
+      *core_->live_strand, [timer, work = std::move(work)](const boost::system::error_code& error) {
+        if (!error) work();
+      }));
+}
+
 void Server::Impl::GrowPoolSoon() {
   if (growing_.exchange(true)) return;
   auto timer = std::make_shared<asio::steady_timer>(*io_, WorkerPool::kGrowAfter);
@@ -401,6 +411,9 @@ bool Server::Drain(int timeout_ms) {
 }
 void Server::PostToLive(std::function<void()> work) {
   impl_->PostToLive(std::move(work));
+}
+void Server::PostToLiveAt(SteadyTime at, std::function<void()> work) {
+  impl_->PostToLiveAt(at, std::move(work));
 }
 ServerStats Server::stats() const {
   return impl_->stats();

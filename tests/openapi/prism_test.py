@@ -210,9 +210,12 @@ def node_requests(check, where, at, strict):
 
 def proxy_requests(check, where, at, strict):
     check.that(where, at, "GET", "/network", 200)
-    check.that(where, at, "GET", "/", 200, Accept="text/html")
+    page = check.that(where, at, "GET", "/", 200, Accept="text/html")
+    check.that(where, at, "GET", "/", 304, If_None_Match=page["ETag"])
+    check.that(where, at, "GET", "/web/main.js", 200, Accept="text/javascript")
     if not strict:
         check.that(where, at, "GET", "/network?x=1", 400)
+        check.that(where, at, "GET", "/web/none.js", 404)
 
 
 def lonely_requests(check, where, at):

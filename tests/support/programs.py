@@ -171,6 +171,10 @@ class World:
             arguments += ["--config", str(self.config(config))]
         return self._start("chatchain-client", arguments, "proxy", environment, prefix)
 
+    def kill(self, program):
+        self.programs.remove(program)
+        program.kill()
+
     def end(self, program):
         self.programs.remove(program)
         return program.stop()
