@@ -311,6 +311,8 @@ void Follower::Run() {
 void Follower::Follow() {
   const Filter all;
   token_.clear();
+  // Those who followed before had these, and are gone.
+  passed_on_ = {};
   {
     MutexLock lock(mutex_);
     positions_.clear();

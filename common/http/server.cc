@@ -27,6 +27,7 @@
 #include <utility>
 
 #include "common/http/connection.h"
+#include "common/http/connection_table.h"
 #include "common/util/log.h"
 
 namespace chatchain::http {

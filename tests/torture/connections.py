@@ -311,9 +311,16 @@ def scarce(program, checks):
 
 
 def limited(program, checks, limit):
-    held = [connect(program.address) for _ in range(limit)]
-    for opened in held:
-        ask(opened, "/healthz")
+    held = []
+
+    def one_more():
+        opened = connect(program.address)
+        if ask(opened, "/healthz")[0] == 200:
+            held.append(opened)
+        else:
+            opened.close()  # those who asked before are not all gone yet
+        return len(held) == limit
+    programs.wait_until(one_more, PATIENCE_S, "all connections that there may be")
     with connect(program.address) as opened:
         opened.sendall(request("/healthz"))
         data = b""
