@@ -183,7 +183,7 @@ Result<Given, ConfigExit> ReadOptions(const CommandInfo& command,
   for (const Option& option : kOptions) {
     if ((option.commands & command.bit) == 0) continue;
     std::string spelling(option.name);
-    if (option.letter != 0) spelling = std::string(1, option.letter) + "," + spelling;
+    if (option.letter != 0) spelling.insert(0, {option.letter, ','});
     if (option.value_name.empty()) {
       options.add_options()(spelling, "");
     } else {
@@ -205,8 +205,10 @@ Result<Given, ConfigExit> ReadOptions(const CommandInfo& command,
         continue;
       }
       const std::string wrong = word.substr(0, word.find('='));
-      return Err(Wrong("unknown option " + Quoted(LogSafe(wrong)) + DidYouMean(wrong, names) +
-                       " See chatchain " + std::string(command.name) +
+      const std::string hint = DidYouMean(wrong, names);
+      return Err(Wrong("unknown option " + Quoted(LogSafe(wrong)) + hint +
+                       (hint.empty() ? "; see chatchain " : " See chatchain ") +
+                       std::string(command.name) +
                        " --help; text that begins with a dash goes after --"));
     }
   } catch (const cxxopts::exceptions::exception& error) {
@@ -445,6 +447,7 @@ Result<CommandLine, ConfigExit> ParseCommandLine(int argc, const char* const* ar
                                     [&](const CommandInfo& info) { return info.name == first; });
   if (command == kCommands.end()) {
     std::vector<std::string> names;
+    names.reserve(kCommands.size());
     for (const CommandInfo& info : kCommands) names.emplace_back(info.name);
     return Err(Wrong(
         (first.empty() ? "no command"
