@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "node/store/schema.h"
 
+#include <filesystem>
+
 #include "node/store/wal_vfs.h"
 
 namespace chatchain {
