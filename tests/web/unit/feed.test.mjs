@@ -40,6 +40,7 @@ function fakeWorld() {
       setImmediate(() => (world.socketsWork && world.httpWorks ? this.#open() : this.break()));
     }
     #open() {
+      world.meanwhile?.();
       this.readyState = 1;
       this.onopen?.();
     }
@@ -79,6 +80,7 @@ function fakeWorld() {
       setImmediate(() => (world.eventsWork && world.httpWorks ? this.#open() : this.break()));
     }
     #open() {
+      world.meanwhile?.();
       this.readyState = 1;
       this.onopen?.();
       const from = Number(this.url.searchParams.get('after'));
@@ -156,6 +158,20 @@ test('breaks miss nothing and repeat nothing, with a token from before too', asy
   }
   assert.deepEqual(world.got, world.ids());
   feed.stop();
+});
+
+test('what is said between the last page and the connection is not missed', async () => {
+  for (const way of ['socketsWork', 'eventsWork']) {
+    const world = fakeWorld();
+    world.socketsWork = world.eventsWork = false;
+    world[way] = true;
+    world.meanwhile = () => world.say();
+    const feed = world.follow();
+    await world.time.pass(10_000);
+    assert.ok(world.got.length > 0);
+    assert.deepEqual(world.got, world.ids());
+    feed.stop();
+  }
 });
 
 test('a message that comes again is not given again', async () => {
