@@ -57,18 +57,23 @@ Result<std::unique_ptr<App>, std::string> App::Start(const NodeConfig& config) {
   app->api_ = std::make_unique<NodeApi>(std::move(api), *app->service_, *app->storage_, *app->sync_,
                                         *app->copies_, app->clock_, app->random_);
 
-  app->api_->set_more_metrics([driver = app->feed_driver_.get()](MetricsText* text) {
-    feed::AppendMetrics(driver->stats(), text);
-    text->Family("chatchain_feed_lag_records", "gauge",
-                 "Records that were committed and that the feed has not looked at.");
-    text->Sample(static_cast<double>(driver->lag_records()));
-  });
+  app->api_->set_more_metrics(
+      [app = app.get(), driver = app->feed_driver_.get()](MetricsText* text) {
+        feed::AppendMetrics(driver->stats(), text);
+        text->Family("chatchain_feed_lag_records", "gauge",
+                     "Records that were committed and that the feed has not looked at.");
+        text->Sample(static_cast<double>(driver->lag_records()));
+        text->Family("chatchain_feed_waiting_polls", "gauge",
+                     "Long polls that wait for something new.");
+        text->Sample(static_cast<double>(app->feed_routes_->waiting_polls()));
+      });
   std::vector<http::Route> routes = app->api_->Routes();
   FeedRoutes::Options feed;
   feed.cluster = config.cluster_name;
   feed.origins = config.cors_origins;
   feed.request_timeout_ms = config.request_timeout_ms;
   feed.session_wait_ms = config.session_wait_ms;
+  feed.max_waiting_polls = static_cast<size_t>(config.max_waiting_polls);
   app->feed_routes_ =
       std::make_unique<FeedRoutes>(std::move(feed), *app->feed_, *app->feed_driver_, *app->storage_,
                                    *app->conversations_, *app->api_, app->clock_);
@@ -85,6 +90,7 @@ Result<std::unique_ptr<App>, std::string> App::Start(const NodeConfig& config) {
   server.fixed_headers = {{"ChatChain-Node", config.node_id}};
   app->server_ = std::make_unique<http::Server>(std::move(server), std::move(routes));
   app->api_->set_server(app->server_.get());
+  app->feed_routes_->Start(*app->server_);
   if (auto started = app->server_->Start(); !started) return Err(std::move(started.error()));
   app->api_->set_address(app->server_->address());
   app->feed_driver_->Start([server = app->server_.get()](std::function<void()> work) {
@@ -99,6 +105,7 @@ App::~App() {
   if (sync_) sync_->Stop();
   if (copies_) copies_->Interrupt();
   if (storage_) storage_->board().Interrupt();
+  if (feed_routes_) feed_routes_->set_draining();
   if (feed_driver_) feed_driver_->Stop();
   // Its live connections know the feed.
   server_.reset();

@@ -11,20 +11,32 @@
 
 namespace chatchain {
 
+// What the program is to do.
+struct NodeCommand {
+  enum class Kind { kServe, kVerify, kBackUp, kRestore };
+  Kind kind = Kind::kServe;
+  std::string file;     // of a backup
+  std::string against;  // kVerify: "HOST:PORT" of a peer to compare with; empty: none
+
+  bool operator==(const NodeCommand&) const = default;
+};
+
 struct NodeConfig {
+  NodeCommand command;
   std::string config_file;  // as it was named; empty: none was read
 
   std::string cluster_name;
 
   std::string node_id;
   std::vector<std::string> peers;  // "HOST:PORT" each, none twice, without this node
-  HostPort listen;                 // port 0: any free one
+  HostPort listen;                 // port 0: any free one; of kServe
   std::string data_dir;
   int sync_interval_ms = 0;
   std::string log_level;
   std::vector<std::string> cors_origins;
   int max_connections = 0;
   int max_in_flight = 0;
+  int max_waiting_polls = 0;
   int request_timeout_ms = 0;
   int sync_page_records = 0;
   int64_t sync_page_bytes = 0;

@@ -22,8 +22,29 @@ constexpr size_t kTailBytes = 1 << 20;
 constexpr milliseconds kReachEvery{250};
 constexpr milliseconds kReachFor{100};
 constexpr milliseconds kRest{1000};
+constexpr milliseconds kLinger{3000};
 constexpr milliseconds kPauseWithoutNews{5};
 constexpr milliseconds kPauseAfterFailure{200};
+
+// What `answer` gives, and how it goes on.
+feed::Page PageOf(FeedAnswer&& answer, std::string token) {
+  feed::Page page;
+  page.events.reserve(answer.steps.size());
+  for (FeedStep& step : answer.steps) page.events.push_back(EventOf(std::move(step)));
+  page.token = std::move(token);
+  page.behind = answer.position.behind;
+  if (answer.more) {
+    page.next = feed::Page::Next::kMore;
+  } else if (answer.live_after) {
+    page.next = feed::Page::Next::kLive;
+    page.live_after = *answer.live_after;
+  } else {
+    page.next = feed::Page::Next::kWait;
+  }
+  return page;
+}
+
+}  // namespace
 
 feed::EventPtr EventOf(FeedStep&& step) {
   std::string json;
@@ -32,8 +53,6 @@ feed::EventPtr EventOf(FeedStep&& step) {
   return feed::MakeEvent(step.message_ref, step.shown.id, std::move(step.shown.message),
                          step.shown.stamp, std::move(step.token), std::move(json));
 }
-
-}  // namespace
 
 FeedDriver::FeedDriver(Feed& feed, SqliteStorage& storage, const Clock& clock)
     : feed_(feed), storage_(storage), clock_(clock), hub_({}, *this) {}
@@ -60,20 +79,9 @@ void FeedDriver::Stop() {
 Try<feed::Page> FeedDriver::ReadPage(const FeedPosition& position, const Filter& filter) {
   auto answer = feed_.Read(position, filter, kPageMessages, kPageBytes);
   if (!answer) return Err(std::move(answer.error()));
-  feed::Page page;
-  page.events.reserve(answer->steps.size());
-  for (FeedStep& step : answer->steps) page.events.push_back(EventOf(std::move(step)));
-  page.token = feed_.Encode(answer->position.covers);
-  page.behind = answer->position.behind;
+  std::string token = feed_.Encode(answer->position.covers);
+  feed::Page page = PageOf(std::move(*answer), std::move(token));
   page.gap = position.gap;
-  if (answer->more) {
-    page.next = feed::Page::Next::kMore;
-  } else if (answer->live_after) {
-    page.next = feed::Page::Next::kLive;
-    page.live_after = *answer->live_after;
-  } else {
-    page.next = feed::Page::Next::kWait;
-  }
   return page;
 }
 
@@ -97,6 +105,16 @@ Try<std::shared_ptr<feed::Subscription>> FeedDriver::Subscribe(const FeedPositio
   return hub_.Subscribe(filter, feed_.Encode(position.covers), std::move(*page));
 }
 
+std::shared_ptr<feed::Subscription> FeedDriver::Follow(const FeedAnswer& answer,
+                                                       const Filter& filter) {
+  std::string token = feed_.Encode(answer.position.covers);
+  FeedAnswer end;
+  end.position.behind = answer.position.behind;
+  end.live_after = answer.live_after;
+  feed::Page page = PageOf(std::move(end), token);
+  return hub_.Subscribe(filter, std::move(token), std::move(page));
+}
+
 int64_t FeedDriver::lag_records() const {
   const int64_t followed_ref = followed_ref_.load();
   if (followed_ref < 0) return 0;
@@ -105,13 +123,14 @@ int64_t FeedDriver::lag_records() const {
 
 void FeedDriver::Run() {
   while (!stopping_) {
-    if (hub_.AwaitSubscribers(clock_.Steady() + kRest)) Follow();
+    if (hub_.AwaitSubscribers(clock_.Steady() + kRest)) Publish();
     followed_ref_ = -1;
   }
 }
 
-// Publishes from the state as it is now until nobody follows any more.
-void FeedDriver::Follow() {
+// Publishes from the state as it is now until nobody has followed for a while: who polls comes
+// back.
+void FeedDriver::Publish() {
   const LogStatePtr begin = storage_.State();
   FeedPosition position;
   position.covers = ToTokenVector(begin->heads);
@@ -119,7 +138,13 @@ void FeedDriver::Follow() {
   uint64_t version = begin->version;
   hub_.Reset(last_ref, feed_.Encode(position.covers));
   const Filter all;
-  while (!stopping_ && hub_.has_subscribers()) {
+  SteadyTime followed_at = clock_.Steady();
+  while (!stopping_) {
+    if (hub_.has_subscribers()) {
+      followed_at = clock_.Steady();
+    } else if (clock_.Steady() - followed_at > kLinger) {
+      break;
+    }
     const LogStatePtr state = storage_.board().WaitUntil(
         [&](const LogState& now) { return now.version != version; }, clock_.Steady() + kRest);
     if (state->version == version) {

@@ -13,6 +13,8 @@
 
 namespace chatchain {
 
+feed::EventPtr EventOf(FeedStep&& step);
+
 class FeedDriver final : public feed::Source {
  public:
   FeedDriver(Feed& feed, SqliteStorage& storage, const Clock& clock);
@@ -25,6 +27,9 @@ class FeedDriver final : public feed::Source {
   // A subscription that begins at `position`, which Feed::Decode() and Reach() gave.
   Try<std::shared_ptr<feed::Subscription>> Subscribe(const FeedPosition& position,
                                                      const Filter& filter);
+
+  // One that goes on where `answer` ends. REQUIRES: `answer` has no more to be read at once.
+  std::shared_ptr<feed::Subscription> Follow(const FeedAnswer& answer, const Filter& filter);
 
   Try<feed::Page> Read(const std::string& token, const Filter& filter) override;
   // Numbers tell all: a page that joins the ring names the last one that it covers.
@@ -39,7 +44,7 @@ class FeedDriver final : public feed::Source {
  private:
   Try<feed::Page> ReadPage(const FeedPosition& position, const Filter& filter);
   void Run();
-  void Follow();
+  void Publish();
 
   Feed& feed_;
   SqliteStorage& storage_;

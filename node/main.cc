@@ -4,6 +4,7 @@
 
 #include "common/util/log.h"
 #include "node/app.h"
+#include "node/commands.h"
 #include "node/config.h"
 
 namespace {
@@ -28,6 +29,7 @@ int main(int argc, char** argv) {
   if (!config) return PrintExit(config.error());
   SetUpLog("chatchain-node", config->log_level);
   const sigset_t signals = BlockStopSignals();
+  if (config->command.kind != NodeCommand::Kind::kServe) return RunCommand(*config);
 
   auto app = App::Start(*config);
   if (!app) {

@@ -10,6 +10,7 @@
 
 #include "common/protocol/limits.h"
 #include "common/util/log.h"
+#include "node/sync/decide.h"
 
 namespace chatchain {
 
@@ -26,25 +27,6 @@ constexpr auto kUnresponsiveAfter = milliseconds(1000);
 
 void NameThread(const char* name) {
   pthread_setname_np(pthread_self(), name);
-}
-
-std::vector<EpochKey> Missing(const TokenVector& wanted, const LogState& state) {
-  std::vector<EpochKey> missing;
-  for (const auto& [key, mark] : wanted) {
-    const auto it = state.epochs.find(key);
-    if (it == state.epochs.end() || (!it->second.frozen && it->second.head.seq < mark.seq)) {
-      missing.push_back(key);
-    }
-  }
-  return missing;
-}
-
-bool Reaches(const LogState& state, const HeadVector& ends) {
-  return std::all_of(ends.begin(), ends.end(), [&](const auto& entry) {
-    const auto it = state.epochs.find(entry.first);
-    return it != state.epochs.end() &&
-           (it->second.frozen || it->second.head.seq >= entry.second.seq);
-  });
 }
 
 }  // namespace
@@ -420,21 +402,26 @@ Result<size_t, std::string> SyncDriver::AwaitWritten(Peer& peer) {
 
 // Our clock is taken to be off by the median of what the peers and we ourselves (0) say.
 void SyncDriver::NoteOffset(Peer& peer, int64_t offset_ms) {
-  std::vector<int64_t> offsets = {0};
+  std::vector<int64_t> offsets_ms;
   {
     MutexLock lock(mutex_);
     peer.offset_ms = offset_ms;
     for (const auto& each : peers_) {
-      if (each->offset_ms) offsets.push_back(*each->offset_ms);
+      if (each->offset_ms) offsets_ms.push_back(*each->offset_ms);
     }
   }
-  std::sort(offsets.begin(), offsets.end());
-  const size_t middle = offsets.size() / 2;
-  hlc_.set_offset_ms(offsets.size() % 2 == 1 ? offsets[middle]
-                                             : (offsets[middle - 1] + offsets[middle]) / 2);
+  hlc_.set_offset_ms(MedianOffset(std::move(offsets_ms)));
 }
 
 CatchUp::Outcome SyncDriver::Reach(const TokenVector& wanted, SteadyTime deadline) {
+  Outcome outcome = AwaitMissing(wanted, deadline);
+  // Its messages come under other records, but who knows when: the client is told.
+  const std::vector<EpochKey> beyond = BeyondFork(wanted, *storage_.State());
+  outcome.lost.insert(outcome.lost.end(), beyond.begin(), beyond.end());
+  return outcome;
+}
+
+CatchUp::Outcome SyncDriver::AwaitMissing(const TokenVector& wanted, SteadyTime deadline) {
   Outcome outcome;
   std::vector<EpochKey> missing = Missing(wanted, *storage_.State());
   if (missing.empty()) return outcome;
@@ -455,30 +442,19 @@ CatchUp::Outcome SyncDriver::Reach(const TokenVector& wanted, SteadyTime deadlin
     missing = Missing(wanted, *storage_.State());
     if (missing.empty()) return outcome;
     const SteadyTime now = clock_.Steady();
-    bool all_answered = true;
-    bool worth_waiting = false;
-    std::vector<bool> held(missing.size(), false);
+    std::vector<ReachPeer> peers;
     for (size_t i = 0; i < peers_.size(); ++i) {
       const Peer& peer = *peers_[i];
-      const bool answered = peer.answered >= my_round[i];
-      all_answered = all_answered && answered;
-      const bool live = peer.schedule.failures() == 0 &&
-                        !(peer.round_began && now - *peer.round_began > kUnresponsiveAfter);
-      if (!answered && live && peer.failed < my_round[i]) worth_waiting = true;
-      for (size_t k = 0; k < missing.size(); ++k) {
-        if (!answered || !Covers(peer.heads, missing[k], wanted.at(missing[k]).seq)) continue;
-        held[k] = true;
-        worth_waiting = worth_waiting || live;
-      }
+      const bool late = peer.round_began && now - *peer.round_began > kUnresponsiveAfter;
+      peers.push_back({.answered = peer.answered >= my_round[i],
+                       .failed = peer.failed >= my_round[i],
+                       .live = peer.schedule.failures() == 0 && !late,
+                       .heads = &peer.heads});
     }
-    if (!worth_waiting || stopping_ || now >= until) {
-      for (size_t k = 0; k < missing.size(); ++k) {
-        if (all_answered && !held[k]) {
-          outcome.lost.push_back(missing[k]);
-        } else {
-          outcome.behind = true;
-        }
-      }
+    ReachVerdict verdict = JudgeReach(wanted, missing, peers, stopping_ || now >= until);
+    if (!verdict.wait) {
+      outcome.behind = verdict.behind;
+      outcome.lost = std::move(verdict.lost);
       return outcome;
     }
     changed_.WaitUntil(mutex_, until);

@@ -80,6 +80,7 @@ class SyncDriver final : public CatchUp {
   PullResult TryPull(Peer& peer, bool relay, int64_t wait_ms);
   PageInFlight Write(Verdict&& verdict, size_t weight);
   Result<size_t, std::string> AwaitWritten(Peer& peer);
+  Outcome AwaitMissing(const TokenVector& wanted, SteadyTime deadline);
   void NoteOffset(Peer& peer, int64_t offset_ms);
 
   const Options options_;

@@ -5,19 +5,27 @@
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 readonly all_steps=(format includes shell clang tidy asan tsan package readme)
+# Parts of the above, and what takes its time: only where they are named.
+readonly more_steps=(asan-unit tsan-unit fuzz)
+readonly fuzz_seconds=${CHATCHAIN_FUZZ_SECONDS:-60}
 
 usage() {
   cat <<'TEXT'
 usage: scripts/check.sh [STEP...]
+       scripts/check.sh --fuzz
   format    clang-format changes nothing
   includes  lower folders do not include higher ones
   shell     shellcheck has nothing to say
   clang     builds with clang, thread-safety analysis included
   tidy      clang-tidy has nothing to say
-  asan      the unit tests under AddressSanitizer and UndefinedBehaviorSanitizer
-  tsan      the unit tests under ThreadSanitizer
+  asan      unit, simulation and integration tests under AddressSanitizer and UndefinedBehaviorSanitizer
+  tsan      the same under ThreadSanitizer
   package   the Debian packages can be built
   readme    the commands of the README work
+and, only where it is named:
+  asan-unit, tsan-unit   of asan and tsan, the unit tests and the corpora of the fuzz targets
+  fuzz, --fuzz           each fuzz target runs for 60 s (CHATCHAIN_FUZZ_SECONDS); what it finds
+                         is in build/fuzz/found/
 TEXT
 }
 
@@ -44,6 +52,7 @@ check_includes() {
 check_shell() {
   install_packages shellcheck
   shellcheck scripts/*.sh .ci/run
+  shellcheck --shell=bash deploy/completion/chatchain.bash
   find tests -name '*.sh' -exec shellcheck {} +
 }
 
@@ -58,8 +67,36 @@ check_tidy() {
     xargs --max-procs="$(build_jobs)" --max-args=4 clang-tidy --quiet -p build/clang
 }
 
-check_asan() { scripts/test.sh --preset asan --label unit || exit; }
-check_tsan() { scripts/test.sh --preset tsan --label unit || exit; }
+# Tests of the scripts, and those that measure or only read documents, learn nothing from a sanitizer.
+readonly sanitized_unit='^(unit|fuzz-.*)$'
+readonly sanitized='^(unit|fuzz-.*|simulation.*|integration: .*)$'
+sanitized_unit_tests() {
+  scripts/test.sh --preset "$1" --target chatchain-unit-tests --target chatchain-fuzz \
+    --name "$sanitized_unit" || exit
+}
+check_asan() { scripts/test.sh --preset asan --name "$sanitized" || exit; }
+check_tsan() { scripts/test.sh --preset tsan --name "$sanitized" || exit; }
+check_asan-unit() { sanitized_unit_tests asan; }
+check_tsan-unit() { sanitized_unit_tests tsan; }
+
+check_fuzz() {
+  scripts/build.sh fuzz || exit
+  local program target found=build/fuzz/found
+  mkdir -p "$found"
+  for program in build/fuzz/bin/fuzz-*; do
+    target=${program##*/fuzz-}
+    step "fuzzing $target for $fuzz_seconds s"
+    mkdir -p "build/fuzz/corpus/$target"
+    # New inputs go to the first directory; tests/fuzz/corpus stays as it is.
+    "$program" -max_total_time="$fuzz_seconds" -max_len=8192 -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
+      -verbosity=1 -artifact_prefix="$found/$target-" "build/fuzz/corpus/$target" "tests/fuzz/corpus/$target" \
+      >"$found/$target.log" 2>&1 || {
+      tail -n 40 "$found/$target.log"
+      fail "the target $target failed; the input is in $found/"
+    }
+    grep -E 'number_of_executed_units|new_units_added' "$found/$target.log"
+  done
+}
 
 check_package() {
   scripts/build.sh release || exit
@@ -82,10 +119,12 @@ if [ "${1:-}" = --help ] || [ "${1:-}" = -h ]; then
   usage
   exit 0
 fi
+if [ "${1:-}" = --fuzz ]; then set -- fuzz "${@:2}"; fi
 steps=("$@")
 if [ "${#steps[@]}" -eq 0 ]; then steps=("${all_steps[@]}"); fi
 for name in "${steps[@]}"; do
-  [[ " ${all_steps[*]} " == *" $name "* ]] || fail "unknown step \"$name\"; there are: ${all_steps[*]}"
+  [[ " ${all_steps[*]} ${more_steps[*]} " == *" $name "* ]] ||
+    fail "unknown step \"$name\"; there are: ${all_steps[*]} ${more_steps[*]}"
 done
 for name in "${steps[@]}"; do
   step "check: $name"

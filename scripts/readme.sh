@@ -28,6 +28,10 @@ base_port=${CHATCHAIN_BASE_PORT:-8080}
 for i in 3 2 1 0; do sed -i "s/127\\.0\\.0\\.1:808$i/127.0.0.1:$((base_port + i))/g" "$work/commands"; done
 blocks=$(grep -c '^echo "--- README' "$work/commands") || fail "README.md has no block marked \`\`\`sh"
 
+# Its commands find the programs, and those find the proxy.
+PATH=$(absolute "${CHATCHAIN_BIN_DIR:-$repo_root/build/release/bin}"):$PATH
+export PATH CHATCHAIN_URL=http://127.0.0.1:$base_port
+
 step "starting a cluster for the README"
 scripts/cluster.sh up 3 --new || exit 1
 step "running $blocks blocks of README.md"

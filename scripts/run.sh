@@ -19,7 +19,9 @@ proxy=http://127.0.0.1:$base_port
 nodes=3
 
 # Children say themselves, in one line, what went wrong.
-if [ -z "${CHATCHAIN_BIN_DIR:-}" ]; then scripts/build.sh release || exit; fi
+if [ -z "${CHATCHAIN_BIN_DIR:-}" ]; then
+  scripts/build.sh release chatchain-node chatchain-client chatchain || exit
+fi
 
 # Whatever ends this script stops the cluster: once, and not interrupted itself. The terminal may be
 # gone by then, so nothing here depends on being able to write to it.

@@ -8,10 +8,10 @@
 #include "client/http/headers.h"
 #include "client/http/lines.h"
 #include "client/http/status_pages.h"
-#include "client/http/then.h"
 #include "client/http/write_routes.h"
 #include "common/http/later.h"
 #include "common/http/negotiation.h"
+#include "common/http/then.h"
 #include "common/protocol/limits.h"
 #include "common/util/log.h"
 #include "common/util/metrics_text.h"
@@ -34,7 +34,7 @@ http::Response Text(std::string content_type, std::string body) {
 template <typename Handle>
 http::Response Counted(const Shared& context, RouteId route, Handle handle) {
   const SteadyTime begin = context->clock.Steady();
-  return Then(handle(), [context, route, begin](http::Response response) {
+  return http::Then(handle(), [context, route, begin](http::Response response) {
     RouteMetrics& metrics = context->proxy.metrics().routes[static_cast<size_t>(route)];
     metrics.duration.Observe(
         std::chrono::duration_cast<std::chrono::microseconds>(context->clock.Steady() - begin)
@@ -61,7 +61,7 @@ http::Response Limited(const RouteContext& context, http::Request& request, Hand
 // brought, and for nothing else.
 http::Response WithSession(const RouteContext& context, const http::Request& request,
                            http::Response answer) {
-  return Then(std::move(answer), [&context, &request](http::Response response) {
+  return http::Then(std::move(answer), [&context, &request](http::Response response) {
     if (response.headers.Get("ChatChain-Session")) return response;
     const TokenCodec& tokens = context.proxy.tokens();
     const auto brought = SessionText(request);
@@ -77,13 +77,14 @@ http::Handler Logged(const Shared& context, http::Handler handler) {
     if (!context->access_log.enabled()) return handler(request);
     const int64_t begun_ms = context->clock.WallMs();
     const SteadyTime begin = context->clock.Steady();
-    return Then(handler(request), [context, &request, begun_ms, begin](http::Response response) {
-      const auto took = context->clock.Steady() - begin;
-      context->access_log.Write(
-          request, response, begun_ms,
-          std::chrono::duration_cast<std::chrono::microseconds>(took).count());
-      return response;
-    });
+    return http::Then(handler(request),
+                      [context, &request, begun_ms, begin](http::Response response) {
+                        const auto took = context->clock.Steady() - begin;
+                        context->access_log.Write(
+                            request, response, begun_ms,
+                            std::chrono::duration_cast<std::chrono::microseconds>(took).count());
+                        return response;
+                      });
   };
 }
 

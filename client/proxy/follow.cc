@@ -7,7 +7,6 @@
 
 #include "client/proxy/convergence.h"
 #include "client/proxy/json_slice.h"
-#include "common/http/router.h"
 #include "common/protocol/json.h"
 #include "common/protocol/limits.h"
 #include "common/util/log.h"
@@ -30,24 +29,6 @@ constexpr milliseconds kRest{1000};
 constexpr milliseconds kPageDeadline{3000};
 constexpr std::string_view kBlocks = "text/event-stream";
 
-std::string PollTarget(const std::optional<std::string>& after, const Filter& filter, size_t limit,
-                       int64_t wait_ms) {
-  std::string target =
-      "/messages/poll?limit=" + std::to_string(limit) + "&wait_ms=" + std::to_string(wait_ms);
-  const auto add = [&](std::string_view name, std::string_view value) {
-    if (!value.empty())
-      target.append("&").append(name).append("=").append(http::PercentEncode(value));
-  };
-  if (after) target += "&after=" + http::PercentEncode(*after);
-  add("sender", filter.sender);
-  add("recipient", filter.recipient);
-  add("room", filter.room);
-  for (const std::string& participant : filter.participants) add("participant", participant);
-  if (filter.since_ms) add("since", FormatTime(*filter.since_ms));
-  if (filter.until_ms) add("until", FormatTime(*filter.until_ms));
-  return target;
-}
-
 // `wider` covers all that `vector` covers.
 bool CoversAll(const TokenVector& wider, const TokenVector& vector) {
   return std::all_of(vector.begin(), vector.end(), [&](const auto& entry) {
@@ -67,37 +48,6 @@ bool HasNews(std::string_view body, std::string_view accept) {
 }
 
 }  // namespace
-
-std::optional<FollowPage> ParseFollowPage(std::string_view blocks) {
-  FollowPage page;
-  std::string_view id;
-  std::string_view event;
-  std::string_view data;
-  while (!blocks.empty()) {
-    const size_t end = blocks.find('\n');
-    if (end == std::string_view::npos) return std::nullopt;
-    const std::string_view line = blocks.substr(0, end);
-    blocks.remove_prefix(end + 1);
-    if (line.starts_with("id: ")) id = line.substr(4);
-    if (line.starts_with("event: ")) event = line.substr(7);
-    if (line.starts_with("data: ")) data = line.substr(6);
-    if (!line.empty()) continue;
-    if (event == "message") {
-      if (id.empty() || data.empty()) return std::nullopt;
-      page.messages.push_back({std::string(id), std::string(data)});
-    } else if (event == "gap") {
-      page.gap = true;
-    } else if (event == "status") {
-      page.behind = data.find("true") != std::string_view::npos;
-    } else {
-      page.token = std::string(id);
-    }
-    id = event = data = {};
-  }
-  // The bare id at the end says that the page is whole.
-  if (page.token.empty()) return std::nullopt;
-  return page;
-}
 
 Follower::Follower(Proxy& proxy, const std::vector<std::string>& nodes, int connect_timeout_ms,
                    const Clock& clock)
@@ -200,8 +150,8 @@ Try<http::ClientResponse> Follower::Ask(const std::string& target, std::string_v
   return Err(Unavailable(said));
 }
 
-Try<FollowPage> Follower::AskPage(const std::string& after, const Filter& filter, size_t limit,
-                                  int wait_ms, SteadyTime deadline) {
+Try<feed::PollPage> Follower::AskPage(const std::string& after, const Filter& filter, size_t limit,
+                                      int wait_ms, SteadyTime deadline) {
   std::optional<TokenVector> wanted;
   bool anew = false;
   {
@@ -211,15 +161,15 @@ Try<FollowPage> Follower::AskPage(const std::string& after, const Filter& filter
   if (anew) {
     if (auto covers = proxy_.tokens().DecodeFeed(after)) wanted = std::move(*covers);
   }
-  auto response =
-      Ask(PollTarget(after, filter, limit, wait_ms), kBlocks, wait_ms, deadline, nullptr, wanted);
+  auto response = Ask(feed::PollTarget(after, filter, limit, wait_ms), kBlocks, wait_ms, deadline,
+                      nullptr, wanted);
   if (!response) return Err(std::move(response.error()));
   if (response->status != 200) {
     return Err(
         MakeProblem(response->status, "",
                     "a node refused the feed token; is cluster.name the same here and there?"));
   }
-  auto page = ParseFollowPage(response->body);
+  auto page = feed::ParsePollPage(response->body);
   if (!page) return Err(Unavailable("a node's page of the feed is not whole"));
   return std::move(*page);
 }
@@ -233,8 +183,8 @@ Try<http::ClientResponse> Follower::Poll(const feed::FeedRequest& request, std::
   while (true) {
     const auto left = std::chrono::duration_cast<milliseconds>(until - clock_.Steady()).count();
     const int wait_ms = draining_ ? 0 : static_cast<int>(std::clamp<int64_t>(left, 0, kWait_ms));
-    auto response = Ask(PollTarget(after, request.filter, request.limit, wait_ms), accept, wait_ms,
-                        give_up + kSlack, attempts);
+    auto response = Ask(feed::PollTarget(after, request.filter, request.limit, wait_ms), accept,
+                        wait_ms, give_up + kSlack, attempts);
     const SteadyTime now = clock_.Steady();
     if (!response) {
       if (now >= give_up || draining_) return response;
@@ -245,7 +195,7 @@ Try<http::ClientResponse> Follower::Poll(const feed::FeedRequest& request, std::
       return response;
     }
     if (accept == kBlocks) {
-      if (const auto page = ParseFollowPage(response->body)) after = page->token;
+      if (const auto page = feed::ParsePollPage(response->body)) after = page->token;
     } else if (const auto token = JsonMember(response->body, "after")) {
       if (const auto text = PlainJsonString(*token)) after = std::string(*text);
     }
@@ -271,10 +221,10 @@ Try<std::shared_ptr<feed::Subscription>> Follower::Subscribe(const feed::FeedReq
     return hub_.Subscribe(request.filter, std::move(token), std::move(first));
   }
   // From now: what a node has now.
-  auto now = Ask(PollTarget(std::nullopt, request.filter, 1, 0), kBlocks, 0,
+  auto now = Ask(feed::PollTarget(std::nullopt, request.filter, 1, 0), kBlocks, 0,
                  clock_.Steady() + kPageDeadline, nullptr);
   if (!now) return Err(std::move(now.error()));
-  auto page = ParseFollowPage(now->body);
+  auto page = feed::ParsePollPage(now->body);
   if (!page) return Err(Unavailable("a node's page of the feed is not whole"));
   feed::Page first;
   first.token = page->token;
@@ -337,7 +287,7 @@ void Follower::Note(int64_t number, const std::string& token) {
 
 // ---- following
 
-feed::EventPtr Follower::EventOf(FollowPage::Message&& message, int64_t number) {
+feed::EventPtr Follower::EventOf(feed::PollPage::Message&& message, int64_t number) {
   const auto json = ParseJsonObject(message.json);
   if (!json) return nullptr;
   const auto id = MessageId::Parse(TextOf(*json, "id"));
@@ -361,19 +311,22 @@ void Follower::Run() {
 void Follower::Follow() {
   const Filter all;
   token_.clear();
+  // Those who followed before had these, and are gone.
+  passed_on_ = {};
   {
     MutexLock lock(mutex_);
     positions_.clear();
   }
   bool warned = false;
   while (!stopping_ && hub_.has_subscribers()) {
-    Try<FollowPage> page = [&]() -> Try<FollowPage> {
+    Try<feed::PollPage> page = [&]() -> Try<feed::PollPage> {
       if (!token_.empty()) {
         return AskPage(token_, all, kFollowMessages, kWait_ms, SteadyTime::max());
       }
-      auto now = Ask(PollTarget(std::nullopt, all, 1, 0), kBlocks, 0, SteadyTime::max(), nullptr);
+      auto now =
+          Ask(feed::PollTarget(std::nullopt, all, 1, 0), kBlocks, 0, SteadyTime::max(), nullptr);
       if (!now) return Err(std::move(now.error()));
-      auto parsed = ParseFollowPage(now->body);
+      auto parsed = feed::ParsePollPage(now->body);
       if (!parsed) return Err(Unavailable("a node's page of the feed is not whole"));
       parsed->messages.clear();
       return std::move(*parsed);

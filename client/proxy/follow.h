@@ -17,26 +17,13 @@
 
 #include "client/proxy/proxy.h"
 #include "common/feed/hub.h"
+#include "common/feed/poll.h"
 #include "common/feed/query.h"
 #include "common/http/client.h"
 #include "common/protocol/token.h"
 #include "common/util/mutex.h"
 
 namespace chatchain {
-
-// One answer to GET /messages/poll in the form of an event stream.
-struct FollowPage {
-  struct Message {
-    std::string token;
-    std::string json;
-  };
-  std::vector<Message> messages;
-  std::string token;
-  bool behind = false;
-  bool gap = false;
-};
-// None: it is no such page, whole.
-std::optional<FollowPage> ParseFollowPage(std::string_view blocks);
 
 struct FollowStats {
   feed::HubStats hub;
@@ -90,9 +77,9 @@ class Follower final : public feed::Source {
                                 const std::optional<TokenVector>& wanted = std::nullopt);
   using Upstream = std::shared_ptr<http::Client>;
   std::vector<Upstream> NodesInOrder(const std::optional<TokenVector>& wanted);
-  Try<FollowPage> AskPage(const std::string& after, const Filter& filter, size_t limit, int wait_ms,
-                          SteadyTime deadline);
-  feed::EventPtr EventOf(FollowPage::Message&& message, int64_t number);
+  Try<feed::PollPage> AskPage(const std::string& after, const Filter& filter, size_t limit,
+                              int wait_ms, SteadyTime deadline);
+  feed::EventPtr EventOf(feed::PollPage::Message&& message, int64_t number);
   void Note(int64_t number, const std::string& token);
   std::optional<int64_t> FindPosition(const TokenVector& covers);
 

@@ -164,6 +164,10 @@ Subscription::Subscription(Hub& hub, Filter filter, std::string token, Page firs
     : hub_(hub), filter_(std::move(filter)), token_(std::move(token)), page_(std::move(first)) {
   if (hub.options_.drop_repeats) given_ = std::make_unique<Repeats>();
   hub_.subscribers_.fetch_add(1);
+  {
+    // Who waits for the first one is before its look at the number, or waits already.
+    MutexLock lock(hub_.mutex_);
+  }
   hub_.changed_.NotifyAll();
 }
 

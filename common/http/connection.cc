@@ -4,7 +4,6 @@
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
-#include <boost/asio/bind_executor.hpp>
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/post.hpp>
 #include <cerrno>
@@ -12,7 +11,9 @@
 #include <exception>
 #include <utility>
 
+#include "common/http/connection_table.h"
 #include "common/http/later.h"
+#include "common/http/live_session.h"
 #include "common/http/websocket_session.h"
 #include "common/util/log.h"
 
@@ -30,7 +31,6 @@ constexpr size_t kSkippedBodyBytes = 64 * 1024;
 constexpr int kLingerMs = 1'000;
 constexpr int kLingerDrainingMs = 300;
 constexpr size_t kLingerBytes = 16 * 1024 * 1024;
-constexpr size_t kLiveInputBytes = 64 * 1024;  // that a reader of a live body may send meanwhile
 // What was sent to a live reader and is not acknowledged for so long will not be: with a heartbeat
 // every 15 s a dead peer is noticed within 45 s.
 constexpr unsigned kLiveUnacknowledgedMs = 25'000;
@@ -341,6 +341,10 @@ Connection::Step Connection::RunHandler() {
   if (!out_.empty() && !SendSome()) return Close(false), Step::kParked;
   // From Begin() on, another worker may be at FinishLater().
   const std::shared_ptr<LaterAnswer> later = later_ = std::move(response.later);
+  if (later->waits_long()) {
+    LeaveSlot();
+    WatchPeer(later);
+  }
   ServerCore& core = core_;
   core.resumes.Add();
   try {
@@ -356,9 +360,29 @@ Connection::Step Connection::RunHandler() {
   return Step::kParked;
 }
 
+// Tells `later` when the peer closes before there is an answer. One that sends more instead is
+// asked no further: how long its answer may take is bounded.
+void Connection::WatchPeer(const std::shared_ptr<LaterAnswer>& later) {
+  socket_.async_wait(boost::asio::ip::tcp::socket::wait_read,
+                     [weak_self = weak_from_this(), weak_later = std::weak_ptr<LaterAnswer>(later)](
+                         const boost::system::error_code& error) {
+                       const auto self = weak_self.lock();
+                       const auto waiting = weak_later.lock();
+                       if (error || self == nullptr || waiting == nullptr) return;
+                       char byte = 0;
+                       const ssize_t n = ::recv(self->fd_, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+                       if (n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR))) return;
+                       waiting->Cancel();
+                     });
+}
+
 Connection::Step Connection::FinishLater() {
   const std::shared_ptr<LaterAnswer> later = std::move(later_);
   later_ = nullptr;
+  if (!has_slot_) {
+    core_.in_flight.fetch_add(1);  // it was admitted when it began
+    has_slot_ = true;
+  }
   return Respond(Guarded([&] { return later->Finish(); }));
 }
 
@@ -390,13 +414,13 @@ Connection::Step Connection::Respond(Response response) {
   if (response.live != nullptr) {
     close_after_answer_ = true;  // what follows on this connection is not looked at
     const RequestHead& head = framer_.head();
-    live_chunked_ = head.version_minor > 0;
+    const bool chunked = head.version_minor > 0;
     const bool head_only = head.method == "HEAD";
-    auto live = std::move(response.live);
+    std::shared_ptr<LiveBody> body = std::move(response.live);
     response.source = std::make_unique<NoSource>();
     Answer(std::move(response));
     if (!head_only) {
-      live_ = std::move(live);
+      live_ = std::make_unique<LiveSession>(*this, std::move(body), chunked);
       boost::asio::post(*core_.live_strand, [self = shared_from_this()] { self->BeginLive(); });
       return Step::kParked;
     }
@@ -473,83 +497,12 @@ void Connection::BeginLive() {
   FinishRequest();
   pending_ = std::string();
   pending_at_ = 0;
-  ReadLive();
-  live_->Begin([weak = weak_from_this()] {
-    if (const auto self = weak.lock()) self->PumpLive();
-  });
-  PumpLive();
-}
-
-// What is read means nothing, but its end does.
-void Connection::ReadLive() {
-  socket_.async_read_some(
-      boost::asio::buffer(in_),
-      boost::asio::bind_executor(
-          *core_.live_strand,
-          [self = shared_from_this()](const boost::system::error_code& error, size_t bytes) {
-            self->discarded_ += bytes;
-            if (error || self->discarded_ > kLiveInputBytes) return self->Close(false);
-            self->ReadLive();
-          }));
-}
-
-void Connection::PumpLive() {
-  if (closed_ || live_ == nullptr || live_blocked_ || live_pumping_ || live_done_) return;
-  const std::shared_ptr<Connection> self = shared_from_this();
-  live_pumping_ = true;
-  std::string part;
-  while (true) {
-    if (!out_.empty()) {
-      if (!SendSome()) return Close(true);
-      if (!out_.empty()) break;
-    }
-    if (live_ended_) break;
-    part.clear();
-    const LiveBody::Step step = live_->Fill(&part, core_.draining);
-    live_ended_ = step == LiveBody::Step::kEnd;
-    if (!live_ended_ && part.empty()) break;
-    if (live_chunked_) {
-      AppendChunk(part, &out_);
-    } else {
-      out_ += part;
-    }
-    if (live_ended_ && live_chunked_) AppendLastChunk(&out_);
-  }
-  live_pumping_ = false;
-  if (!out_.empty()) return WaitToSend();
-  if (live_ended_) EndLive();
-}
-
-void Connection::WaitToSend() {
-  if (!Account()) {
-    core_.requests_shed.fetch_add(1, std::memory_order_relaxed);
-    return Close(true);
-  }
-  live_blocked_ = true;
-  Arm(Phase::kWriting, core_.options.write_timeout_ms);
-  socket_.async_wait(
-      boost::asio::ip::tcp::socket::wait_write,
-      boost::asio::bind_executor(
-          *core_.live_strand, [self = shared_from_this()](const boost::system::error_code& error) {
-            const bool in_time = self->Disarm();
-            if (self->closed_) return;
-            if (error || !in_time) return self->Close(true);
-            self->phase_ = Phase::kLive;
-            self->live_blocked_ = false;
-            self->PumpLive();
-          }));
-}
-
-// The reader closes when it has seen the end.
-void Connection::EndLive() {
-  live_done_ = true;
-  ::shutdown(fd_, SHUT_WR);
-  Arm(Phase::kLingering, core_.draining ? kLingerDrainingMs : kLingerMs);
+  live_->Start();
 }
 
 void Connection::TickLive() {
   if (websocket_ != nullptr) return websocket_->Tick();
-  PumpLive();
+  if (live_ != nullptr) live_->Tick();
 }
 
 // ---- answering
@@ -665,9 +618,13 @@ void Connection::OnWritten(size_t bytes, bool failed) {
 
 void Connection::Linger() {
   LeaveSlot();
+  EndSending();
+  Discard();
+}
+
+void Connection::EndSending() {
   ::shutdown(fd_, SHUT_WR);
   Arm(Phase::kLingering, core_.draining ? kLingerDrainingMs : kLingerMs);
-  Discard();
 }
 
 void Connection::Discard() {
@@ -692,7 +649,7 @@ void Connection::Close(bool reset) {
   LeaveSlot();
   core_.buffered_bytes.fetch_sub(accounted_, std::memory_order_relaxed);
   source_.reset();
-  if (live_ != nullptr) std::exchange(live_, nullptr)->End();
+  if (live_ != nullptr) live_->End();
   if (websocket_ != nullptr) std::exchange(websocket_, nullptr)->End();
   if (is_live_) {
     core_.live.erase(this);
@@ -706,100 +663,6 @@ void Connection::Close(bool reset) {
   boost::system::error_code ignored;
   socket_.close(ignored);
   core_.table.Gone();
-}
-
-// ---- the table
-
-ConnectionTable::Admission ConnectionTable::Check(const std::string& address) const {
-  MutexLock lock(mutex_);
-  if (connections_.size() - refused_ >= max_connections_) return Admission::kTooMany;
-  const auto found = per_address_.find(address);
-  const bool over = found != per_address_.end() && found->second >= max_per_address_;
-  return over ? Admission::kTooManyOfAddress : Admission::kAdmitted;
-}
-
-void ConnectionTable::Add(Connection* connection) {
-  MutexLock lock(mutex_);
-  connection->table_index_ = connections_.size();
-  connections_.push_back(connection);
-  ++open_;
-  if (connection->refused_) {
-    ++refused_;
-  } else {
-    ++per_address_[connection->remote_address_];
-  }
-}
-
-void ConnectionTable::Remove(Connection* connection) {
-  MutexLock lock(mutex_);
-  const size_t index = connection->table_index_;
-  connections_[index] = connections_.back();
-  connections_[index]->table_index_ = index;
-  connections_.pop_back();
-  if (connection->refused_) {
-    --refused_;
-    return;
-  }
-  const auto found = per_address_.find(connection->remote_address_);
-  if (--found->second == 0) per_address_.erase(found);
-}
-
-void ConnectionTable::Gone() {
-  MutexLock lock(mutex_);
-  if (--open_ == 0) empty_.NotifyAll();
-}
-
-void ConnectionTable::Cut(Connection* connection, int64_t deadline_ns) {
-  // The phase belongs to this deadline: its owner changes neither before it has seen the cut.
-  const Connection::Phase phase = connection->phase_;
-  if (!connection->deadline_ns_.compare_exchange_strong(deadline_ns, Connection::kCut)) return;
-  const bool reading = phase == Connection::Phase::kIdle || phase == Connection::Phase::kHead ||
-                       phase == Connection::Phase::kBody;
-  ::shutdown(connection->fd_, reading ? SHUT_RD : SHUT_RDWR);
-}
-
-void ConnectionTable::CutExpired(int64_t now_ns) {
-  MutexLock lock(mutex_);
-  for (Connection* connection : connections_) {
-    const int64_t deadline_ns = connection->deadline_ns_;
-    if (deadline_ns <= now_ns && deadline_ns != Connection::kCut) Cut(connection, deadline_ns);
-  }
-}
-
-void ConnectionTable::CutIdle() {
-  MutexLock lock(mutex_);
-  for (Connection* connection : connections_) {
-    const int64_t deadline_ns = connection->deadline_ns_;
-    const Connection::Phase phase = connection->phase_;
-    const bool waits = phase == Connection::Phase::kIdle || phase == Connection::Phase::kHead;
-    if (waits && deadline_ns != Connection::kCut && deadline_ns != Connection::kNever) {
-      Cut(connection, deadline_ns);
-    }
-  }
-}
-
-size_t ConnectionTable::CutAll() {
-  MutexLock lock(mutex_);
-  for (Connection* connection : connections_) ::shutdown(connection->fd_, SHUT_RDWR);
-  return connections_.size();
-}
-
-bool ConnectionTable::WaitEmpty(SteadyTime deadline) {
-  MutexLock lock(mutex_);
-  while (open_ > 0) {
-    if (!empty_.WaitUntil(mutex_, deadline)) return open_ == 0;
-  }
-  return true;
-}
-
-size_t ConnectionTable::refused() const {
-  MutexLock lock(mutex_);
-  return refused_;
-}
-
-size_t ConnectionTable::size() const {
-  MutexLock lock(mutex_);
-  return open_;
 }
 
 }  // namespace chatchain::http

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// One connection of the server, from accept to close, and the table of all of them.
+// One connection of the server, from accept to close.
 //
 // At each moment a connection has exactly one owner: the event loop (an asynchronous read or write
 // is under way, or its completion runs) or one worker (a handler runs). Ownership passes on with
@@ -9,9 +9,9 @@
 //
 // An idle connection has a small read buffer and no other memory of its own.
 //
-// A live answer (an event stream, a WebSocket) stays parked on the loop after its head was sent.
-// All live connections share one strand, on which their bodies are filled: what feeds them needs no
-// lock.
+// A live answer (an event stream, a WebSocket) stays parked on the loop after its head was sent; a
+// session of its own (LiveSession, WebSocketSession) then owns the connection. All live connections
+// share one strand, on which their bodies are filled: what feeds them needs no lock.
 #pragma once
 
 #include <array>
@@ -25,13 +25,10 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <unordered_set>
-#include <vector>
 
 #include "common/http/answer.h"
 #include "common/http/framing.h"
-#include "common/http/live.h"
 #include "common/http/router.h"
 #include "common/http/server.h"
 #include "common/http/worker_pool.h"
@@ -41,6 +38,7 @@ namespace chatchain::http {
 
 class Connection;
 class ConnectionTable;
+class LiveSession;
 class WebSocketSession;
 
 // How many answers are awaited that somebody outside of the server will resume. Thread-safe.
@@ -104,6 +102,7 @@ class Connection final : public WorkerPool::Task, public std::enable_shared_from
 
  private:
   friend class ConnectionTable;
+  friend class LiveSession;
   friend class WebSocketSession;
 
   static constexpr int64_t kNever = std::numeric_limits<int64_t>::max();
@@ -151,6 +150,7 @@ class Connection final : public WorkerPool::Task, public std::enable_shared_from
   void LeaveSlot();
   Step RunHandler();
   Step FinishLater();
+  void WatchPeer(const std::shared_ptr<LaterAnswer>& later);
   template <typename Make>
   Response Guarded(Make make);
   Step Respond(Response response);
@@ -159,10 +159,6 @@ class Connection final : public WorkerPool::Task, public std::enable_shared_from
 
   // -- live answers, on the live strand
   void BeginLive();
-  void PumpLive();
-  void WaitToSend();
-  void ReadLive();
-  void EndLive();
 
   // -- answering
   Response Shed(std::string detail);
@@ -181,6 +177,8 @@ class Connection final : public WorkerPool::Task, public std::enable_shared_from
   void OnWritten(size_t bytes, bool failed);
 
   // -- ending
+  // The peer is told that no more comes, and has a moment to close.
+  void EndSending();
   void Linger();
   void Discard();
   void Close(bool reset);
@@ -200,7 +198,7 @@ class Connection final : public WorkerPool::Task, public std::enable_shared_from
   const Route* route_ = nullptr;
   std::unique_ptr<BodySource> source_;
   std::shared_ptr<LaterAnswer> later_;
-  std::shared_ptr<LiveBody> live_;
+  std::unique_ptr<LiveSession> live_;
   std::shared_ptr<WebSocketSession> websocket_;
   std::string pending_;  // read, and from pending_at_ on not yet looked at
   size_t pending_at_ = 0;
@@ -216,55 +214,11 @@ class Connection final : public WorkerPool::Task, public std::enable_shared_from
   bool continue_wanted_ = false;
   bool has_slot_ = false;
   bool closed_ = false;
-  bool live_chunked_ = false;
-  bool live_blocked_ = false;  // the peer takes no more for now
-  bool live_pumping_ = false;
-  bool live_ended_ = false;  // the body is complete
-  bool live_done_ = false;   // and with the kernel
   bool is_live_ = false;
   std::array<char, 2048> in_;
 };
 
-// Every open connection. Thread-safe.
-class ConnectionTable {
- public:
-  enum class Admission { kAdmitted, kTooMany, kTooManyOfAddress };
-
-  ConnectionTable(size_t max_connections, size_t max_per_address)
-      : max_connections_(max_connections), max_per_address_(max_per_address) {}
-
-  // Whether one more connection of `address` would be within the limits.
-  Admission Check(const std::string& address) const EXCLUDES(mutex_);
-  void Add(Connection* connection) EXCLUDES(mutex_);
-  // Before its descriptor is closed: from then on nobody else touches it.
-  void Remove(Connection* connection) EXCLUDES(mutex_);
-  // After its descriptor was closed.
-  void Gone() EXCLUDES(mutex_);
-  // Ends what is over its deadline.
-  void CutExpired(int64_t now_ns) EXCLUDES(mutex_);
-  // Ends, for reading, what is not within a request whose head is complete.
-  void CutIdle() EXCLUDES(mutex_);
-  // Ends everything; the number of connections that were left.
-  size_t CutAll() EXCLUDES(mutex_);
-  // False: `deadline` has passed before the table was empty.
-  bool WaitEmpty(SteadyTime deadline) EXCLUDES(mutex_);
-  size_t size() const EXCLUDES(mutex_);
-  // Connections over the limits, which are being told so.
-  size_t refused() const EXCLUDES(mutex_);
-
- private:
-  static void Cut(Connection* connection, int64_t deadline_ns);
-
-  const size_t max_connections_;
-  const size_t max_per_address_;
-  mutable Mutex mutex_;
-  CondVar empty_;
-  size_t open_ GUARDED_BY(mutex_) = 0;
-  size_t refused_ GUARDED_BY(mutex_) = 0;
-  std::vector<Connection*> connections_ GUARDED_BY(mutex_);
-  std::unordered_map<std::string, size_t> per_address_ GUARDED_BY(mutex_);
-};
-
+// Of the steady clock, since its beginning.
 int64_t NowNs();
 
 }  // namespace chatchain::http

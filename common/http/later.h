@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 // An answer that can only be made when something has happened elsewhere, e.g. a commit. Until then
-// its request costs no thread; it counts as in flight, and a client that goes away is noticed
-// afterwards.
+// its request costs no thread.
 #pragma once
 
 #include <functional>
@@ -20,6 +19,14 @@ class LaterAnswer {
   virtual void Begin(std::function<void()> resume) = 0;
   // Called once, on a worker, after `resume`. Gives an answer that is neither later nor live.
   virtual Response Finish() = 0;
+
+  // False: it counts as in flight while it waits, and a client that goes away is noticed
+  // afterwards. True: it does not, whoever made it bounds the number of such answers, and Cancel()
+  // is called when the client goes away.
+  virtual bool waits_long() const { return false; }
+  // Nobody wants the answer any more: `resume` soon. On any thread, at any time, before Begin()
+  // too; must not block.
+  virtual void Cancel() {}
 };
 
 // For callers that may block: the answer itself, where `response` is later.

@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <boost/asio/bind_executor.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/post.hpp>
@@ -26,6 +27,7 @@
 #include <utility>
 
 #include "common/http/connection.h"
+#include "common/http/connection_table.h"
 #include "common/util/log.h"
 
 namespace chatchain::http {
@@ -37,7 +39,9 @@ namespace asio = boost::asio;
 constexpr int kBacklog = 4096;
 constexpr int kAcceptsInARow = 128;
 constexpr std::chrono::milliseconds kAcceptPause{50};  // when descriptors have run out
-constexpr size_t kReservedDescriptors = 128;           // for files, peers and the log
+// Beside those of clients: files, the log, nodes and peers, and clients that are being refused.
+constexpr size_t kSpareDescriptors = 4096;
+constexpr size_t kLeastSpareDescriptors = 512;
 constexpr int64_t kLiveTickNs = 1'000'000'000;
 constexpr size_t kExtraWorkers = 8;      // for routes that are never shed
 constexpr size_t kRefusalsAtOnce = 256;  // refused connections that still get to read their 503
@@ -54,26 +58,31 @@ std::string HostPort(const std::string& host, uint16_t port) {
   return (ipv6 ? "[" + host + "]" : host) + ":" + std::to_string(port);
 }
 
-// As many descriptors as `connections` need, or as many as the hard limit has. Returns how many
-// connections there is room for.
-size_t RaiseDescriptorLimit(size_t connections) {
+// What the limit of open files leaves for clients.
+struct Room {
+  size_t connections = 0;
+  size_t refusals = 0;  // those that are still being told why
+};
+
+// Raises the limit to what `connections` need, with plenty to spare, or to the hard limit.
+Room RaiseDescriptorLimit(size_t connections) {
   rlimit limit{};
-  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return connections;
-  const rlim_t wanted = connections + kReservedDescriptors;
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return {connections, kRefusalsAtOnce};
+  const rlim_t wanted = connections + kSpareDescriptors;
   if (limit.rlim_cur < wanted) {
     limit.rlim_cur = std::min(limit.rlim_max, wanted);
     setrlimit(RLIMIT_NOFILE, &limit);
     getrlimit(RLIMIT_NOFILE, &limit);
   }
-  if (limit.rlim_cur >= wanted) return connections;
+  if (limit.rlim_cur >= connections + kLeastSpareDescriptors) return {connections, kRefusalsAtOnce};
   const size_t have = static_cast<size_t>(limit.rlim_cur);
-  const size_t room = have > 2 * kReservedDescriptors ? have - kReservedDescriptors : have / 2;
+  const size_t room = have - std::min(kLeastSpareDescriptors, have / 2);
   spdlog::warn(
       "the limit of open files is {}, which is enough for {} connections instead of the configured "
       "{}; "
       "raise it (ulimit -n, LimitNOFILE=)",
       have, room, connections);
-  return room;
+  return {room, std::min(kRefusalsAtOnce, have / 16)};
 }
 
 struct AddrInfoFree {
@@ -116,6 +125,7 @@ class Server::Impl {
   std::string address() const { return HostPort(options_.host, port_); }
   ServerStats stats() const;
   void PostToLive(std::function<void()> work) { asio::post(*core_->live_strand, std::move(work)); }
+  void PostToLiveAt(SteadyTime at, std::function<void()> work);
 
  private:
   void TickLive();
@@ -145,6 +155,7 @@ class Server::Impl {
   std::vector<std::thread> io_threads_;
   int64_t live_tick_ns_ = 0;
   int tick_ms_ = 100;
+  size_t refusals_at_once_ = 0;
   bool ipv6_ = false;
   bool accept_trouble_ = false;  // logged once a time of trouble
 
@@ -195,8 +206,9 @@ Result<int, std::string> Server::Impl::Listen() {
 Result<void, std::string> Server::Impl::Start() {
   auto fd = Listen();
   if (!fd) return Err(std::move(fd.error()));
-  table_.emplace(RaiseDescriptorLimit(options_.max_connections),
-                 options_.max_connections_per_address);
+  const Room room = RaiseDescriptorLimit(options_.max_connections);
+  refusals_at_once_ = room.refusals;
+  table_.emplace(room.connections, options_.max_connections_per_address);
   io_ = std::make_unique<asio::io_context>(
       static_cast<int>(std::max<size_t>(1, options_.io_threads)));
   pool_ = std::make_unique<WorkerPool>(std::min(options_.min_workers, options_.max_in_flight),
@@ -270,7 +282,7 @@ void Server::Impl::Admit(int fd, const sockaddr_storage& address) {
     return;
   }
   refused_.fetch_add(1, std::memory_order_relaxed);
-  if (table_->refused() >= kRefusalsAtOnce) {
+  if (table_->refused() >= refusals_at_once_) {
     ::close(fd);
     return;
   }
@@ -305,6 +317,14 @@ void Server::Impl::TickLive() {
     for (Connection* connection : core->live) all.push_back(connection->shared_from_this());
     for (const auto& connection : all) connection->TickLive();
   });
+}
+
+void Server::Impl::PostToLiveAt(SteadyTime at, std::function<void()> work) {
+  auto timer = std::make_shared<asio::steady_timer>(*io_, at);
+  timer->async_wait(asio::bind_executor(
+      *core_->live_strand, [timer, work = std::move(work)](const boost::system::error_code& error) {
+        if (!error) work();
+      }));
 }
 
 void Server::Impl::GrowPoolSoon() {
@@ -391,6 +411,9 @@ bool Server::Drain(int timeout_ms) {
 }
 void Server::PostToLive(std::function<void()> work) {
   impl_->PostToLive(std::move(work));
+}
+void Server::PostToLiveAt(SteadyTime at, std::function<void()> work) {
+  impl_->PostToLiveAt(at, std::move(work));
 }
 ServerStats Server::stats() const {
   return impl_->stats();

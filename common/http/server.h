@@ -94,6 +94,8 @@ class Server {
   // Runs `work` on the event loop, where live bodies and WebSockets are called, after all that was
   // posted before. REQUIRES: Start() has succeeded. Dropped once the server has ended.
   void PostToLive(std::function<void()> work);
+  // The same at `at`, or soon after.
+  void PostToLiveAt(SteadyTime at, std::function<void()> work);
 
  private:
   class Impl;

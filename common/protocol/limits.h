@@ -32,6 +32,7 @@ inline constexpr size_t kSyncAnswerMaxBytes = 64 * 1024 * 1024;  // hard end for
 inline constexpr size_t kSyncPageMaxRecords = 10'000;
 inline constexpr size_t kSyncPageMaxBytes = 16 * 1024 * 1024;
 inline constexpr int64_t kSyncWaitMax_ms = 30'000;
+inline constexpr size_t kSyncChainsMax = 1000;  // positions that one request asks the chain of
 inline constexpr size_t kPayloadMaxBytes =
     1024 * 1024;  // of a record of a kind that we do not know
 

@@ -58,19 +58,30 @@ std::optional<EpochKey> EpochKeyFrom(const Json& list) {
   return EpochKey{list[0].get<std::string>(), *epoch};
 }
 
+// `[origin, epoch, seq]`, whatever follows.
+std::optional<LogPosition> LogPositionFrom(const Json& entry) {
+  const auto key = EpochKeyFrom(entry);
+  if (!key || entry.size() < 3 || !entry[2].is_number_unsigned()) return std::nullopt;
+  const auto seq = entry[2].get<uint64_t>();
+  if (seq == 0 || seq > INT64_MAX) return std::nullopt;
+  return LogPosition{*key, seq};
+}
+
+// The fourth and last member of such a list.
+bool ChainFrom(const Json& entry, Hash* chain) {
+  return entry.size() == 4 && entry[3].is_string() &&
+         Hash::FromHex(entry[3].get_ref<const std::string&>(), chain);
+}
+
 std::optional<HeadVector> HeadsFrom(const Json& list) {
   if (!list.is_array() || list.size() > limits::kVectorMaxEntries) return std::nullopt;
   HeadVector heads;
   for (const Json& entry : list) {
-    const auto key = EpochKeyFrom(entry);
+    const auto at = LogPositionFrom(entry);
     Position position;
-    if (!key || entry.size() != 4 || !entry[2].is_number_unsigned() || !entry[3].is_string() ||
-        !Hash::FromHex(entry[3].get_ref<const std::string&>(), &position.chain)) {
-      return std::nullopt;
-    }
-    position.seq = entry[2].get<uint64_t>();
-    if (position.seq == 0 || position.seq > INT64_MAX) return std::nullopt;
-    if (!heads.emplace(*key, position).second) return std::nullopt;
+    if (!at || !ChainFrom(entry, &position.chain)) return std::nullopt;
+    position.seq = at->seq;
+    if (!heads.emplace(at->epoch, position).second) return std::nullopt;
   }
   return heads;
 }
@@ -86,6 +97,34 @@ std::optional<std::vector<EpochKey>> ForksFrom(const Json& object) {
     forks.push_back(std::move(*key));
   }
   return forks;
+}
+
+// The chains that are asked for; false where that is no list of positions.
+bool TakePositions(const Json& list, std::vector<LogPosition>* positions) {
+  if (!list.is_array() || list.size() > limits::kSyncChainsMax) return false;
+  for (const Json& entry : list) {
+    const auto position = LogPositionFrom(entry);
+    if (!position || entry.size() != 3) return false;
+    positions->push_back(*position);
+  }
+  return true;
+}
+
+bool TakeChains(const Json& list, std::vector<std::pair<LogPosition, Hash>>* chains) {
+  if (!list.is_array() || list.size() > limits::kSyncChainsMax) return false;
+  for (const Json& entry : list) {
+    const auto position = LogPositionFrom(entry);
+    Hash chain;
+    if (!position || !ChainFrom(entry, &chain)) return false;
+    chains->emplace_back(*position, chain);
+  }
+  return true;
+}
+
+void AppendPosition(std::string* out, const LogPosition& position) {
+  if (out->back() != '[') out->push_back(',');
+  out->append("[\"" + position.epoch.origin + "\",\"" + HexU64(position.epoch.epoch) + "\",");
+  out->append(std::to_string(position.seq));
 }
 
 void TakeLiveEpoch(const Json& object, std::string* instance, std::optional<Epoch>* epoch) {
@@ -170,6 +209,14 @@ std::string EncodeSyncRequest(const SyncRequest& request) {
     out += ",\"forks\":";
     AppendEpochKeys(&out, request.forks);
   }
+  if (request.chains) {
+    out += ",\"chains\":[";
+    for (const LogPosition& position : *request.chains) {
+      AppendPosition(&out, position);
+      out += ']';
+    }
+    out += ']';
+  }
   if (!request.ahead.empty()) {
     out += ",\"ahead\":";
     AppendHeads(&out, request.ahead);
@@ -220,6 +267,14 @@ Try<SyncRequest> DecodeSyncRequest(std::string_view text) {
   auto forks = ForksFrom(*json);
   if (!forks) return Err(Invalid("forks", "must be a list of [origin, epoch]"));
   request.forks = std::move(*forks);
+  if (const Json* chains = Member(*json, "chains")) {
+    request.chains.emplace();
+    if (!TakePositions(*chains, &*request.chains)) {
+      return Err(Invalid("chains", "must be a list of at most " +
+                                       std::to_string(limits::kSyncChainsMax) +
+                                       " [origin, epoch, seq]"));
+    }
+  }
   if (const Json* ahead = Member(*json, "ahead")) {
     auto positions = HeadsFrom(*ahead);
     if (!positions) return Err(Invalid("ahead", "must be a list of [origin, epoch, seq, chain]"));
@@ -260,6 +315,14 @@ std::string EncodeSyncAnswer(const SyncAnswer& answer, std::string_view records_
   out += ",\"forks\":";
   AppendEpochKeys(&out, answer.forks);
   out += answer.more ? ",\"more\":true" : ",\"more\":false";
+  if (answer.chains) {
+    out += ",\"chains\":[";
+    for (const auto& [position, chain] : *answer.chains) {
+      AppendPosition(&out, position);
+      out += ",\"" + chain.Hex() + "\"]";
+    }
+    out += ']';
+  }
   out += ",\"records\":[";
   out += records_json;
   out += "]}";
@@ -290,6 +353,10 @@ Result<SyncAnswer, std::string> DecodeSyncAnswer(std::string_view text) {
   const Json* more = Member(json, "more");
   answer.more = more != nullptr && more->is_boolean() && more->get<bool>();
   TakeLiveEpoch(json, &answer.instance, &answer.epoch);
+  if (const Json* chains = Member(json, "chains")) {
+    answer.chains.emplace();
+    if (!TakeChains(*chains, &*answer.chains)) return bad("\"chains\"");
+  }
   const Json* records = Member(json, "records");
   if (records == nullptr || !records->is_array() || records->size() > limits::kSyncPageMaxRecords) {
     return bad("\"records\"");

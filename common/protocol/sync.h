@@ -4,13 +4,22 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "common/protocol/record.h"
 
 namespace chatchain {
+
+struct LogPosition {
+  EpochKey epoch;
+  Seq seq = 0;
+
+  friend bool operator==(const LogPosition&, const LogPosition&) = default;
+};
 
 struct SyncRequest {
   std::string cluster;
@@ -25,6 +34,9 @@ struct SyncRequest {
   std::string instance;         // of the puller's process; tells a clone with the same id apart
   std::optional<Epoch> epoch;   // the puller's live epoch
   std::vector<EpochKey> forks;  // epochs that the puller has frozen: not to be sent
+  // Present: nothing is pulled, the chains at these positions are asked for. `have` says nothing
+  // then.
+  std::optional<std::vector<LogPosition>> chains;
   // Positions beyond `have` that the puller is just writing: the answer goes on behind them. They
   // acknowledge nothing, and no body is left out on their account.
   HeadVector ahead;
@@ -40,6 +52,8 @@ struct SyncAnswer {
 
   std::string instance;  // optional, as in the request
   std::optional<Epoch> epoch;
+  // Where they were asked for: of those positions that the answering node holds.
+  std::optional<std::vector<std::pair<LogPosition, Hash>>> chains;
 
   // Records that could not be read, described; decoding leaves them out. What follows them in their
   // epoch then fails its position check, and other epochs go on.

@@ -17,6 +17,7 @@
 
 #include "common/util/host_port.h"
 #include "common/util/log.h"
+#include "common/util/usage.h"
 #include "common/util/version.h"
 
 extern char** environ;
@@ -25,63 +26,24 @@ namespace chatchain {
 namespace {
 
 constexpr size_t kMaxFileBytes = 1024 * 1024;
-constexpr size_t kLineWidth = 100;
 constexpr std::string_view kDefaultFile = "config.toml";
 constexpr std::string_view kFileVariable = "CHATCHAIN_CONFIG";
 
-struct Switch {
-  std::string_view flag;
-  std::string_view value_name;
-  std::string_view help;
-};
 constexpr std::string_view kConfigHelp =
     "The configuration file; not given, CHATCHAIN_CONFIG names it, or it is ./config.toml if that "
     "exists; \"\" reads none.";
 constexpr std::array kSwitches = {
-    Switch{"config", "FILE", kConfigHelp},
-    Switch{"check-config", "", "Reads and checks all of the configuration, prints ok, and exits."},
-    Switch{"print-config", "", "Prints a config.toml with every key at its default, and exits."},
-    Switch{"version", "", "Prints name and version, and exits."},
-    Switch{"help", "", "Prints this, and exits."},
+    ConfigSwitch{"config", "FILE", kConfigHelp},
+    ConfigSwitch{"check-config", "",
+                 "Reads and checks all of the configuration, prints ok, and exits."},
+    ConfigSwitch{"print-config", "",
+                 "Prints a config.toml with every key at its default, and exits."},
+    ConfigSwitch{"version", "", "Prints name and version, and exits."},
+    ConfigSwitch{"help", "", "Prints this, and exits."},
 };
 
 std::string Quoted(std::string_view text) {
   return "\"" + LogSafe(text) + "\"";
-}
-
-std::vector<std::string> Split(std::string_view text, char separator) {
-  std::vector<std::string> parts;
-  if (text.empty()) return parts;
-  for (size_t begin = 0; begin <= text.size();) {
-    const size_t end = std::min(text.find(separator, begin), text.size());
-    parts.emplace_back(text.substr(begin, end - begin));
-    begin = end + 1;
-  }
-  return parts;
-}
-
-std::string Join(const std::vector<std::string>& parts, std::string_view separator) {
-  std::string text;
-  for (const std::string& part : parts) {
-    if (!text.empty()) text += separator;
-    text += part;
-  }
-  return text;
-}
-
-// Words of `text` in lines of at most kLineWidth, each behind `indent`.
-std::string Wrapped(std::string_view text, std::string_view indent) {
-  std::string out;
-  std::string line(indent);
-  for (const std::string& word : Split(text, ' ')) {
-    if (line.size() > indent.size() && line.size() + 1 + word.size() > kLineWidth) {
-      out += line + "\n";
-      line = indent;
-    }
-    if (line.size() > indent.size()) line += ' ';
-    line += word;
-  }
-  return out + line + "\n";
 }
 
 // ---- the rules of one value
@@ -187,41 +149,6 @@ CheckedValue CheckWritten(const ConfigKey& key, const std::string& text) {
     return Err("must be a whole number, " + Allowed(key) + ", not " + Quoted(text));
   }
   return Check(key, integer);
-}
-
-// ---- suggestions
-
-size_t EditDistance(std::string_view a, std::string_view b) {
-  std::vector<size_t> row(b.size() + 1);
-  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
-  for (size_t i = 1; i <= a.size(); ++i) {
-    size_t diagonal = row[0];
-    row[0] = i;
-    for (size_t j = 1; j <= b.size(); ++j) {
-      const size_t replaced = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
-      diagonal = row[j];
-      row[j] = std::min({row[j] + 1, row[j - 1] + 1, replaced});
-    }
-  }
-  return row[b.size()];
-}
-
-// `; did you mean "..."?` where a candidate is near enough to be a typo, otherwise nothing.
-std::string DidYouMean(std::string_view wrong, const std::vector<std::string>& candidates) {
-  const std::string* nearest = nullptr;
-  size_t distance = std::max<size_t>(2, std::min<size_t>(wrong.size(), 100) / 4) + 1;
-  for (const std::string& candidate : candidates) {
-    // The right name in the wrong table, or in none.
-    const size_t here =
-        candidate.substr(candidate.find('.') + 1) == wrong.substr(wrong.find('.') + 1)
-            ? 1
-            : EditDistance(wrong.substr(0, 100), candidate);
-    if (here < distance) {
-      nearest = &candidate;
-      distance = here;
-    }
-  }
-  return nearest == nullptr ? "" : "; did you mean \"" + *nearest + "\"?";
 }
 
 // ---- the sources, weakest first
@@ -414,7 +341,7 @@ Result<cxxopts::ParseResult, ConfigExit> ParseFlags(const ConfigProgram& program
     options.add_options()(std::string(key->flag), "", cxxopts::value<std::string>());
     names.push_back("--" + std::string(key->flag));
   }
-  for (const Switch& item : kSwitches) {
+  const auto add = [&](const ConfigSwitch& item) {
     const std::string spelling = item.flag == "help" ? "h,help" : std::string(item.flag);
     if (item.value_name.empty()) {
       options.add_options()(spelling, "");
@@ -422,7 +349,9 @@ Result<cxxopts::ParseResult, ConfigExit> ParseFlags(const ConfigProgram& program
       options.add_options()(spelling, "", cxxopts::value<std::string>());
     }
     names.push_back("--" + std::string(item.flag));
-  }
+  };
+  std::for_each(program.commands.begin(), program.commands.end(), add);
+  std::for_each(kSwitches.begin(), kSwitches.end(), add);
   // Unknown flags are told apart here, not by cxxopts, whose message cannot suggest anything.
   options.allow_unrecognised_options();
   try {
@@ -460,10 +389,13 @@ std::string Help(const ConfigProgram& program) {
                         DefaultInWords(*key) + ".",
                     "      ");
   }
-  for (const Switch& item : kSwitches) {
+  const auto add = [&](const ConfigSwitch& item) {
     text += "  --" + std::string(item.flag) + (item.value_name.empty() ? "" : " ") +
             std::string(item.value_name) + "\n" + Wrapped(item.help, "      ");
-  }
+  };
+  std::for_each(kSwitches.begin(), kSwitches.end(), add);
+  if (!program.commands.empty()) text += "\nInstead of serving:\n";
+  std::for_each(program.commands.begin(), program.commands.end(), add);
   text += "\nKeys without a flag:\n";
   const ConfigKey* example = nullptr;
   for (const ConfigKey& key : ConfigKeys()) {
@@ -571,6 +503,11 @@ Result<LoadedConfig, ConfigExit> LoadConfig(const ConfigProgram& program, int ar
 
   LoadedConfig config{.file = ChooseFile(*flags, environment),
                       .check_only = flags->count("check-config") != 0};
+  for (const ConfigSwitch& command : program.commands) {
+    const std::string flag(command.flag);
+    if (flags->count(flag) == 0) continue;
+    config.commands[flag] = command.value_name.empty() ? "" : (*flags)[flag].as<std::string>();
+  }
   SetDefaults(&config.values);
   if (!config.file.empty()) {
     if (auto set = SetFromFile(config.file, &config.values); !set) return Err(set.error());

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <iosfwd>
 #include <map>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -35,10 +36,18 @@ int PrintExit(const ConfigExit& exit);
 using Environment = std::map<std::string, std::string, std::less<>>;
 Environment ProcessEnvironment();
 
+// A flag that is no key of the configuration.
+struct ConfigSwitch {
+  std::string_view flag;        // without the dashes
+  std::string_view value_name;  // how --help calls its value; empty: it has none
+  std::string_view help;
+};
+
 struct ConfigProgram {
-  std::string_view name;     // "chatchain-node"
-  std::string_view table;    // its own table beside [cluster]
-  std::string_view summary;  // one line for --help
+  std::string_view name;                        // "chatchain-node"
+  std::string_view table;                       // its own table beside [cluster]
+  std::string_view summary;                     // one line for --help
+  std::span<const ConfigSwitch> commands = {};  // what it does instead of serving
 };
 
 // Checked values by dotted key. REQUIRES everywhere: the key is in ConfigKeys() and has that type.
@@ -68,6 +77,8 @@ struct LoadedConfig {
   ConfigValues values;
   std::string file;         // as it was named; empty: none was read
   bool check_only = false;  // --check-config: answer with CheckPassed() if nothing else is wrong
+  // The program's commands that were given, by flag, with their values.
+  std::map<std::string, std::string, std::less<>> commands = {};
 };
 
 // REQUIRES: argv[0..argc) as main gets it.

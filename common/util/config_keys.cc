@@ -53,6 +53,10 @@ constexpr ConfigKey kKeys[] = {
     {.table = "node", .name = "max_in_flight", .type = kInteger, .unit = "requests",
      .fallback = "1024", .min = 1, .max = 65'536,
      .help = "Requests worked on at once; more are answered 503."},
+    {.table = "node", .name = "max_waiting_polls", .type = kInteger, .unit = "requests",
+     .fallback = "8192", .min = 1, .max = 1'000'000,
+     .help = "Long polls that may wait at once, beside the requests worked on; more are answered "
+             "503."},
     {.table = "node", .name = "request_timeout_ms", .type = kInteger, .unit = "ms",
      .fallback = "5000", .min = 100, .max = 600'000,
      .help = "The longest that one request may take."},

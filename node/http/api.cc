@@ -8,11 +8,13 @@
 #include "common/http/later.h"
 #include "common/http/negotiation.h"
 #include "common/http/router.h"
+#include "common/http/then.h"
 #include "common/protocol/json.h"
 #include "common/protocol/limits.h"
 #include "common/protocol/sync.h"
 #include "common/util/encoding.h"
 #include "common/util/log.h"
+#include "node/http/cursor.h"
 #include "node/http/history_lines.h"
 
 namespace chatchain {
@@ -185,8 +187,14 @@ http::Handler NodeApi::WithToken(http::Handler handler) {
                                                           const SessionRequest& session,
                                                           SessionAnswer* reply) -> Try<Response> {
     Response response = handler(request);
-    *reply = service_.CurrentSession(session);
-    return response;
+    if (response.later == nullptr) {
+      *reply = service_.CurrentSession(session);
+      return response;
+    }
+    return http::Then(std::move(response), [this, session](Response later) {
+      AddSession(service_.CurrentSession(session), &later);
+      return later;
+    });
   });
 }
 
@@ -399,18 +407,9 @@ Try<Response> NodeApi::GetMessages(Request& request, const SessionRequest& sessi
                                    SessionAnswer* reply) {
   const auto query = ParseListQuery(request.query);
   if (!query) return Err(query.error());
-  std::optional<Cursor> cursor;
-  if (query->cursor) {
-    auto decoded = tokens_.DecodeCursor(*query->cursor);
-    if (!decoded) {
-      decoded.error().detail = "cursor: " + decoded.error().detail;
-      return Err(std::move(decoded.error()));
-    }
-    if (decoded->query_hash != query->Hash()) {
-      return Err(BadRequest("cursor: it belongs to other filters or another order"));
-    }
-    cursor = std::move(*decoded);
-  }
+  auto taken = TakeCursor(tokens_, query->cursor, query->Hash());
+  if (!taken) return Err(std::move(taken.error()));
+  const std::optional<Cursor>& cursor = *taken;
   const bool as_lines = http::AcceptsByName(request, kLinesType);
   if (!as_lines && !http::Accepts(request, kJsonType)) {
     return Err(http::NotAcceptable("application/json or application/x-ndjson"));
@@ -501,9 +500,11 @@ Try<Response> NodeApi::PostSync(Request& request) {
   }
   try {
     Served served = Serve(*sync);
-    copies_.Seen(sync->node, std::move(served.holds));
+    // Who asks for chains only compares: it may be no node, and holds nothing that counts.
+    const bool pulls = !sync->chains.has_value();
+    if (pulls) copies_.Seen(sync->node, std::move(served.holds));
 
-    if (served.records == 0 && served.answer.forks.empty() && sync->wait_ms > 0) {
+    if (pulls && served.records == 0 && served.answer.forks.empty() && sync->wait_ms > 0) {
       storage_.board().WaitUntil(
           [&](const LogState& state) { return HasNews(*sync, state, options_.node_id); },
           clock_.Steady() + std::chrono::milliseconds(sync->wait_ms));
@@ -554,6 +555,12 @@ Try<Response> NodeApi::GetNodes(Request&) {
   for (const EpochKey& key : state->forks) {
     if (body.back() != '[') body += ',';
     body += "[\"" + key.origin + "\",\"" + HexU64(key.epoch) + "\"]";
+  }
+  body += "],\"damaged\":[";
+  for (const CorruptRecord& record : state->damaged) {
+    if (body.back() != '[') body += ',';
+    body += "[\"" + record.epoch.origin + "\",\"" + HexU64(record.epoch.epoch) + "\"," +
+            std::to_string(record.seq) + "]";
   }
   body += "],\"id_runs_twice\":";
   body += state->id_runs_twice ? "true" : "false";

@@ -7,7 +7,7 @@
 #include "common/feed/sse.h"
 #include "common/http/negotiation.h"
 #include "common/protocol/json.h"
-#include "common/protocol/limits.h"
+#include "node/http/cursor.h"
 
 namespace chatchain {
 
@@ -19,34 +19,6 @@ using std::chrono::milliseconds;
 
 constexpr std::string_view kJsonType = "application/json";
 constexpr size_t kPollBytes = 1 << 20;  // of texts in one answer, roughly
-constexpr milliseconds kReachEvery{500};
-
-Response PollAnswer(const FeedAnswer& answer, const std::string& token) {
-  std::string body = "{\"messages\":[";
-  for (const FeedStep& step : answer.steps) {
-    if (body.back() != '[') body += ',';
-    AppendMessageObject(&body, step.shown);
-  }
-  body += "],\"after\":\"" + token + "\"";
-  if (answer.position.gap) body += ",\"gap\":true";
-  if (answer.position.behind) body += ",\"behind\":true";
-  return http::JsonResponse(200, body + "}");
-}
-
-// The same page as blocks of an event stream, with the token after each message.
-Response PollBlocks(const FeedAnswer& answer, const std::string& token) {
-  Response response;
-  response.content_type = feed::kEventStreamType;
-  if (answer.position.gap) response.body += feed::GapBlock();
-  if (answer.position.behind) response.body += feed::StatusBlock(true);
-  for (const FeedStep& step : answer.steps) {
-    response.body.append("id: ").append(step.token).append("\nevent: message\ndata: ");
-    AppendMessageObject(&response.body, step.shown);
-    response.body += "\n\n";
-  }
-  response.body += feed::TokenBlock(token);
-  return response;
-}
 
 }  // namespace
 
@@ -60,9 +32,22 @@ FeedRoutes::FeedRoutes(Options options, Feed& feed, FeedDriver& driver, SqliteSt
       conversations_(conversations),
       api_(api),
       clock_(clock),
+      polls_(options_.max_waiting_polls),
       backend_{.subscribe = [this](const feed::FeedRequest& request) { return Subscribe(request); },
                .send = api.SendHandler(),
                .request_timeout_ms = options_.request_timeout_ms} {}
+
+void FeedRoutes::Start(http::Server& server) {
+  polls_.Start([&server](std::function<void()> work) { server.PostToLive(std::move(work)); },
+               [&server](SteadyTime at, std::function<void()> work) {
+                 server.PostToLiveAt(at, std::move(work));
+               });
+}
+
+void FeedRoutes::set_draining() {
+  draining_.store(true);
+  polls_.Drain();
+}
 
 std::vector<http::Route> FeedRoutes::Routes() {
   const auto handler = [this](auto method) {
@@ -101,26 +86,27 @@ Try<Response> FeedRoutes::Poll(Request& request) {
     return Err(http::NotAcceptable(kJsonType));
   }
   const SteadyTime until = clock_.Steady() + milliseconds(poll->wait_ms);
-  auto position = Enter(poll->after);
+  const auto position = Enter(poll->after);
   if (!position) return Err(position.error());
-  while (true) {
-    auto answer = feed_.Read(*position, poll->filter, poll->limit, kPollBytes);
-    if (!answer) return Err(std::move(answer.error()));
-    const bool over = draining_ || clock_.Steady() >= until;
-    // Whoever is behind is told at once, and asks again.
-    if (!answer->steps.empty() || answer->position.gap || over) {
-      const std::string token = feed_.Encode(answer->position.covers);
-      return as_blocks ? PollBlocks(*answer, token) : PollAnswer(*answer, token);
-    }
-    *position = std::move(answer->position);
-    if (answer->more) continue;
-    const SteadyTime next =
-        position->behind ? std::min(until, clock_.Steady() + kReachEvery) : until;
-    storage_.board().WaitUntil(
-        [version = answer->version](const LogState& state) { return state.version != version; },
-        next);
-    if (position->behind) feed_.Reach(&*position, std::min(until, clock_.Steady() + kReachEvery));
+  auto answer = feed_.Read(*position, poll->filter, poll->limit, kPollBytes);
+  // What filters leave out is passed page by page; who gave no time for it asks again.
+  while (answer && answer->steps.empty() && answer->more && !draining_ && clock_.Steady() < until) {
+    answer = feed_.Read(FeedPosition(answer->position), poll->filter, poll->limit, kPollBytes);
   }
+  if (!answer) return Err(std::move(answer.error()));
+  const bool over = draining_ || answer->more || clock_.Steady() >= until;
+  if (!answer->steps.empty() || answer->position.gap || over) {
+    feed::Polled polled;
+    for (FeedStep& step : answer->steps) polled.events.push_back(EventOf(std::move(step)));
+    polled.token = feed_.Encode(answer->position.covers);
+    polled.behind = answer->position.behind;
+    polled.gap = answer->position.gap;
+    return feed::PollResponse(polled, as_blocks);
+  }
+  return polls_.Wait(
+      driver_.Follow(*answer, poll->filter),
+      {.events = poll->limit, .bytes = kPollBytes, .until = until},
+      [as_blocks](const feed::Polled& polled) { return feed::PollResponse(polled, as_blocks); });
 }
 
 Try<std::shared_ptr<feed::Subscription>> FeedRoutes::Subscribe(const feed::FeedRequest& request) {
@@ -156,18 +142,9 @@ Try<Response> FeedRoutes::List(Request& request) {
   if (auto problem = http::ApplyDeadlineHeader(request, clock_.Steady())) {
     return Err(std::move(*problem));
   }
-  std::optional<Cursor> cursor;
-  if (query->cursor) {
-    auto decoded = tokens_.DecodeCursor(*query->cursor);
-    if (!decoded) {
-      decoded.error().detail = "cursor: " + decoded.error().detail;
-      return Err(std::move(decoded.error()));
-    }
-    if (decoded->query_hash != query->Hash()) {
-      return Err(BadRequest("cursor: it belongs to another participant, or to another list"));
-    }
-    cursor = std::move(*decoded);
-  }
+  auto taken = TakeCursor(tokens_, query->cursor, query->Hash());
+  if (!taken) return Err(std::move(taken.error()));
+  const std::optional<Cursor>& cursor = *taken;
   auto page = conversations_.List(*query, cursor, request.deadline);
   if (!page) return Err(std::move(page.error()));
   std::string body = "{\"conversations\":[";

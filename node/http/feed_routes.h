@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "common/feed/socket.h"
+#include "common/feed/waiting_polls.h"
 #include "common/http/server.h"
 #include "node/feed_driver.h"
 #include "node/http/api.h"
@@ -23,14 +24,19 @@ class FeedRoutes {
     std::vector<std::string> origins;  // of pages that may open a WebSocket
     int request_timeout_ms = 5000;
     int session_wait_ms = 500;
+    size_t max_waiting_polls = 8192;
   };
 
   FeedRoutes(Options options, Feed& feed, FeedDriver& driver, SqliteStorage& storage,
              Conversations& conversations, NodeApi& api, const Clock& clock);
 
   std::vector<http::Route> Routes();
-  // Polls that wait are answered at once from now on.
-  void set_draining() { draining_.store(true); }
+  // Once, before `server` starts. It must end before this does.
+  void Start(http::Server& server);
+  // Polls that wait are answered at once from now on. REQUIRES: called before the server ends,
+  // which waits for them.
+  void set_draining();
+  uint64_t waiting_polls() const { return polls_.waiting(); }
 
  private:
   Try<http::Response> Poll(http::Request& request);
@@ -48,6 +54,7 @@ class FeedRoutes {
   Conversations& conversations_;
   NodeApi& api_;
   const Clock& clock_;
+  feed::WaitingPolls polls_;
   feed::SocketBackend backend_;
   std::atomic<bool> draining_{false};
 };

@@ -17,9 +17,11 @@ TokenVector Within(const TokenVector& vector, const LogState& state) {
     const auto it = state.epochs.find(key);
     if (it == state.epochs.end() || it->second.head.seq == 0) continue;
     const Position& head = it->second.head;
-    // On which branch of a fork it stands beyond our head cannot be told. What it covered there was
-    // announced anew, and the feed brings it.
-    if (it->second.frozen && mark.seq > head.seq) continue;
+    // On which branch of a fork it stands cannot be told here, except at our head. What it covered
+    // was announced anew where nothing else vouches for it, and the feed brings that.
+    if (it->second.frozen && (mark.seq != head.seq || mark.chain_prefix != head.chain.Prefix64())) {
+      continue;
+    }
     within[key] = mark.seq <= head.seq ? mark : Mark{head.seq, head.chain.Prefix64()};
   }
   return within;
@@ -143,6 +145,17 @@ Try<HistoryAnswer> Service::History(const ListQuery& query, const std::optional<
   if (cursor) {
     // What this node cannot give must not count as given: the feed behind the last page brings it.
     covers = Within(cursor->covers, *state);
+    // A record that is missing here may be what gave a message its place, and another one puts it
+    // later in history: on the way back, where the walk has been already. It would be in no page,
+    // and the token of the last page would cover it.
+    if (query.descending && covers != cursor->covers) {
+      if (answer.session.stale) {
+        return Err(
+            Unavailable("this node lacks a part of what the cursor covers: ask another node, or "
+                        "begin the walk again"));
+      }
+      return Err(BadRequest("cursor: a part of what it covers is gone; begin the walk again"));
+    }
     history.after = cursor->after;
     history.covers = &covers;
   }

@@ -40,6 +40,22 @@ std::optional<int64_t> ReadConnection::FirstUncovered(const Coverage& covered,
   return first;
 }
 
+// What the record at `seq` follows; nothing where that cannot be read.
+std::optional<Hash> ReadConnection::ChainBefore(const EpochKey& key, int64_t epoch_ref, Seq seq) {
+  if (seq == 1) {
+    Statement& cluster = Cached("SELECT value FROM meta WHERE name='cluster'");
+    ScopedReset reset(cluster);
+    if (!cluster.Step()) return std::nullopt;
+    return ChainSeed(cluster.Text(0), key);
+  }
+  Statement& select = Cached("SELECT chain FROM records WHERE epoch=? AND seq=?");
+  ScopedReset reset(select);
+  select.Bind(1, epoch_ref).Bind(2, static_cast<int64_t>(seq - 1));
+  Hash chain;
+  if (!select.Step() || !Hash::FromBytes(select.Blob(0), &chain)) return std::nullopt;
+  return chain;
+}
+
 ReadFeedPage ReadConnection::ReadFeed(const FeedQuery& query, const LogState& state) {
   ReadFeedPage result;
   FeedPage& page = result.page;
@@ -58,7 +74,8 @@ ReadFeedPage ReadConnection::ReadFeed(const FeedQuery& query, const LogState& st
 
   // Bodies are read one by one: most of a page may be covered, or known by another record.
   Statement& records = Cached(
-      "SELECT arrival, epoch, seq, message, chain FROM records WHERE arrival>=? ORDER BY arrival");
+      "SELECT arrival, epoch, seq, message, chain, stamp FROM records WHERE arrival>=? ORDER BY "
+      "arrival");
   static const std::string kOthers = RecordsOfMessageSql("epoch, seq");
   Statement& others = Cached(kOthers);
   Statement& bodies = Cached(
@@ -94,6 +111,9 @@ ReadFeedPage ReadConnection::ReadFeed(const FeedQuery& query, const LogState& st
       page.more = true;
       break;
     }
+    const EpochKey& key = *epoch->second.key;
+    Hash chain;
+    Hash::FromBytes(records.Blob(4), &chain);  // zeros, which match nothing, where it is malformed
     std::optional<ShownMessage> shown;
     const int64_t message_ref = records.IsNull(3) ? 0 : records.Int(3);
     if (message_ref != 0 && !known_by_another(message_ref)) {
@@ -106,20 +126,30 @@ ReadFeedPage ReadConnection::ReadFeed(const FeedQuery& query, const LogState& st
         shown->message = MessageFromRow(bodies, 2);
         result.moved = result.moved || bodies.Int(8) != 0;
       }
+      std::optional<Damage> damage;
       if (!found || IdOf(shown->message) != shown->id) {
-        if (!page.items.empty()) {
-          page.more = true;  // what was read so far first
-        } else {
-          result.damage = Damage{message_ref};
+        damage = Damage{message_ref};
+      } else {
+        // The position after it goes to a client: it must be one.
+        Record record;
+        record.epoch = key;
+        record.seq = seq;
+        record.stamp = StampFromSql(records.Int(5));
+        record.digest = Sha256(CanonicalBytes(shown->message));
+        const auto before = ChainBefore(key, epoch->first, seq);
+        if (!before || NextChain(*before, record) != chain) {
+          damage = Damage{message_ref, CorruptRecord{key, seq}};
         }
+      }
+      if (damage) {
+        page.more = !page.items.empty();  // what was read so far first
+        if (!page.more) result.damage = damage;
         return result;
       }
       if (!Matches(*query.filter, shown->message, shown->stamp)) shown.reset();
     }
-    Hash chain;
-    Hash::FromBytes(records.Blob(4), &chain);
     covered.up_to[epoch->first] = seq;
-    page.moved[*epoch->second.key] = {seq, chain.Prefix64()};
+    page.moved[key] = {seq, chain.Prefix64()};
     ++passed;
     if (shown) {
       bytes += shown->message.text.size();

@@ -155,6 +155,7 @@ class Log {
   bool id_runs_twice_ = false;
   uint64_t version_ = 0;
   uint64_t repaired_records_ = 0;
+  std::map<EpochKey, Seq> given_up_;  // see LogState::damaged; some of it may be back
 
   NameTail name_tail_;
   int64_t names_mark_ = 0;  // NameTail::complete_up_to(), as it is stored

@@ -119,7 +119,23 @@ std::string WalkSql(const Walk& walk, Rows rows, bool descending) {
   return sql + " ORDER BY " + stamp + direction + ", " + id + direction;
 }
 
+Coverage WholeState(const LogState& state) {
+  Coverage coverage;
+  for (const auto& [key, head] : state.heads) {
+    coverage.up_to[state.epochs.at(key).ref] = head.seq;
+  }
+  return coverage;
+}
+
 }  // namespace
+
+void RepairDamage(Log& log, const Damage& damage) {
+  if (damage.record) {
+    log.Repair(*damage.record);
+  } else {
+    log.RepairMessage(damage.message_ref);
+  }
+}
 
 std::vector<std::string> HistoryStatements(const Filter& filter, bool descending) {
   std::vector<std::string> statements;
@@ -284,15 +300,10 @@ ReadPage ReadConnection::ReadHistory(const HistoryQuery& query, const LogState& 
     }
   }
 
-  Coverage whole_state;  // made only if a message has moved
-  const auto covered_stamp = [&](int64_t ref) {
-    if (covered) return CoveredStamp(ref, *covered);
-    if (whole_state.up_to.empty()) {
-      for (const auto& [key, head] : state.heads) {
-        whole_state.up_to[state.epochs.at(key).ref] = head.seq;
-      }
-    }
-    return CoveredStamp(ref, whole_state);
+  std::optional<Coverage> whole_state;  // made only if a message has moved
+  const auto state_stamp = [&](int64_t ref) {
+    if (!whole_state) whole_state = WholeState(state);
+    return CoveredStamp(ref, *whole_state);
   };
 
   std::optional<Place> last;
@@ -315,7 +326,7 @@ ReadPage ReadConnection::ReadHistory(const HistoryQuery& query, const LogState& 
       if (!covered && !moved) {
         give = ref <= state.last_message_ref;
       } else {
-        give = covered_stamp(ref) == place.stamp;
+        give = (covered ? CoveredStamp(ref, *covered) : state_stamp(ref)) == place.stamp;
       }
     }
     if (give && page.items.size() == query.limit) {
@@ -327,6 +338,9 @@ ReadPage ReadConnection::ReadHistory(const HistoryQuery& query, const LogState& 
       item.place = place;
       item.shown = {place.id, MessageFromRow(row, kMessageColumn),
                     StampFromSql(row.Int(kStampColumn))};
+      // The row may be ahead of the state, and the session's token covers no more than that: at
+      // another node, the same message would then be shown later than here.
+      if (moved) item.shown.stamp = state_stamp(ref).value_or(item.shown.stamp);
       if (IdOf(item.shown.message) != place.id) {
         result.damage = Damage{ref};
         return result;
@@ -353,6 +367,10 @@ std::optional<ShownMessage> ReadConnection::Find(const MessageId& id, const LogS
   if (IdOf(shown.message) != id) {
     *damage = Damage{select.Int(kRefColumn)};
     return std::nullopt;
+  }
+  if (*moved) {
+    const auto stamp = CoveredStamp(select.Int(kRefColumn), WholeState(state));
+    shown.stamp = stamp.value_or(shown.stamp);
   }
   return shown;
 }

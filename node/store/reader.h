@@ -21,6 +21,8 @@
 
 namespace chatchain {
 
+class Log;
+
 // Which records a token covers here, by the store's short names of epochs.
 struct Coverage {
   std::unordered_map<int64_t, Seq> up_to;
@@ -31,10 +33,15 @@ struct Coverage {
   }
 };
 
-// A stored message that does not match its id: it is not served.
+// A stored message that does not match its id, or a record that does not match its chain: it is not
+// served.
 struct Damage {
   int64_t message_ref = 0;
+  std::optional<CorruptRecord> record = std::nullopt;
 };
+
+// What is done about it, in a transaction of the writer.
+void RepairDamage(Log& log, const Damage& damage);
 
 // A page, or the reason why it is not to be served.
 struct ReadPage {
@@ -85,6 +92,7 @@ class ReadConnection final : public LogReader {
   Statement& Cached(const std::string& sql);
   Coverage MakeCoverage(const TokenVector& token, const LogState& state);
   std::optional<int64_t> FirstUncovered(const Coverage& covered, const LogState& state);
+  std::optional<Hash> ChainBefore(const EpochKey& key, int64_t epoch_ref, Seq seq);
   std::optional<Stamp> CoveredStamp(int64_t message_ref, const Coverage& coverage);
 
   std::unique_ptr<Database> db_;

@@ -14,7 +14,8 @@ constexpr int kSchemaVersion = 2;
 constexpr int kApplicationId = 0x43687443;
 // A full structural check reads the whole file: at this size it takes about a second. Larger files
 // are checked page by page as they are read.
-constexpr uintmax_t kQuickCheckMaxBytes = uintmax_t{512} << 20;
+constexpr int64_t kQuickCheckMaxBytes = int64_t{512} << 20;
+constexpr int kToolCacheMib = 64;
 
 // One row of `messages` is one message; `stamp` is the smallest of its records' stamps. `places`
 // holds the larger ones, so that a walk that began before a stamp became smaller still finds the
@@ -120,15 +121,37 @@ void Configure(Database* db, int cache_mib) {
   sqlite3_busy_timeout(db->handle(), 5000);
 }
 
+// As a part of a URI, see https://www.sqlite.org/uri.html
+std::string UriPath(const std::string& path) {
+  std::string quoted;
+  for (const char c : path) {
+    switch (c) {
+      case '%': quoted += "%25"; break;
+      case '?': quoted += "%3f"; break;
+      case '#': quoted += "%23"; break;
+      default: quoted += c;
+    }
+  }
+  return quoted;
+}
+
+std::unique_ptr<Database> OpenTool(const std::string& name, bool alone, const char* vfs = nullptr) {
+  auto db = std::make_unique<Database>(
+      name, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX, vfs);
+  // The last one that closes a file would copy its log into it.
+  sqlite3_db_config(db->handle(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
+  // Before the first read: then the index of the log is in memory, not in a shared file.
+  if (alone) db->Execute("PRAGMA locking_mode=EXCLUSIVE");
+  Configure(db.get(), kToolCacheMib);
+  return db;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Database>, std::string> OpenForWriting(const std::string& path,
                                                               const std::string& cluster,
                                                               int cache_mib) {
   try {
-    std::error_code ignored;
-    const bool is_new =
-        !std::filesystem::exists(path, ignored) || std::filesystem::file_size(path, ignored) == 0;
     auto db = std::make_unique<Database>(
         path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, WalVfs());
     Configure(db.get(), cache_mib);
@@ -136,18 +159,11 @@ Result<std::unique_ptr<Database>, std::string> OpenForWriting(const std::string&
     db->Execute("PRAGMA synchronous=FULL");
     db->Execute("PRAGMA wal_autocheckpoint=0");
     const int64_t version = IntPragma(*db, "PRAGMA user_version");
-    if (is_new || (version == 0 && IntPragma(*db, "SELECT count(*) FROM sqlite_master") == 0)) {
+    if (version == 0 && IntPragma(*db, "SELECT count(*) FROM sqlite_master") == 0) {
       CreateTables(db.get(), cluster);
       return db;
     }
-    if (IntPragma(*db, "PRAGMA application_id") != kApplicationId) {
-      return Err(path + " is not a ChatChain database; choose another --data-dir");
-    }
-    if (version != kSchemaVersion) {
-      return Err(path + " has database format " + std::to_string(version) +
-                 ", this program knows format " + std::to_string(kSchemaVersion) +
-                 " only; use the program version that wrote it");
-    }
+    if (auto problem = FormatProblem(*db, path)) return Err(std::move(*problem));
     // What a process left that was killed, or whose sync failed, may be in the log as the system
     // shows it and not on disk. Copied into the database, which is synced, it is; on a full disk
     // the log stays.
@@ -156,7 +172,8 @@ Result<std::unique_ptr<Database>, std::string> OpenForWriting(const std::string&
     if (copied != SQLITE_OK && copied != SQLITE_BUSY && copied != SQLITE_FULL) {
       throw SqliteError(sqlite3_extended_errcode(db->handle()), sqlite3_errmsg(db->handle()));
     }
-    if (std::filesystem::file_size(path, ignored) <= kQuickCheckMaxBytes) {
+    const int64_t bytes = IntPragma(*db, "PRAGMA page_count") * IntPragma(*db, "PRAGMA page_size");
+    if (bytes <= kQuickCheckMaxBytes) {
       if (const std::string found = QuickCheck(*db); found != "ok") {
         return Err(path + " is damaged: " + found + WayOut(path));
       }
@@ -174,10 +191,34 @@ Result<std::unique_ptr<Database>, std::string> OpenForWriting(const std::string&
   }
 }
 
+std::optional<std::string> FormatProblem(const Database& db, const std::string& path) {
+  if (IntPragma(db, "PRAGMA application_id") != kApplicationId) {
+    return path + " is not a ChatChain database; choose another file or directory";
+  }
+  const int64_t version = IntPragma(db, "PRAGMA user_version");
+  if (version == kSchemaVersion) return std::nullopt;
+  return path + " has database format " + std::to_string(version) + ", this program knows format " +
+         std::to_string(kSchemaVersion) + " only; use the program version that wrote it";
+}
+
 std::unique_ptr<Database> OpenForReading(const std::string& path, int cache_mib) {
   auto db = std::make_unique<Database>(path, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX);
   Configure(db.get(), cache_mib);
   return db;
+}
+
+std::unique_ptr<Database> OpenBesideWriters(const std::string& path) {
+  return OpenTool("file:" + UriPath(path), /*alone=*/false);
+}
+
+std::unique_ptr<Database> OpenAlone(const std::string& path) {
+  std::error_code absent;
+  const auto log_bytes = std::filesystem::file_size(path + "-wal", absent);
+  if (absent || log_bytes == 0) {
+    return OpenTool("file:" + UriPath(path) + "?immutable=1", /*alone=*/true);
+  }
+  // A lock of SQLite's would need the right to write.
+  return OpenTool("file:" + UriPath(path), /*alone=*/true, "unix-none");
 }
 
 }  // namespace chatchain

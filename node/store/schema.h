@@ -4,6 +4,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "common/protocol/hlc.h"
@@ -35,5 +36,16 @@ Result<std::unique_ptr<Database>, std::string> OpenForWriting(const std::string&
                                                               int cache_mib);
 // Throws SqliteError.
 std::unique_ptr<Database> OpenForReading(const std::string& path, int cache_mib);
+
+// For tools: nothing is ever written, not even when it is closed. Both throw SqliteError.
+// Other processes may have the file open and write it. Makes the files of the log where they are
+// absent.
+std::unique_ptr<Database> OpenBesideWriters(const std::string& path);
+// REQUIRES: nobody writes the file or its log as long as this is open. Touches no file: the index
+// of a log that is there is built in memory.
+std::unique_ptr<Database> OpenAlone(const std::string& path);
+
+// Why `db` is no database of ours that this program knows; names `path`. Throws SqliteError.
+std::optional<std::string> FormatProblem(const Database& db, const std::string& path);
 
 }  // namespace chatchain

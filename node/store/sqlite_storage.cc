@@ -1,12 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "node/store/sqlite_storage.h"
 
-#include <fcntl.h>
-#include <sys/file.h>
-#include <unistd.h>
-
-#include <cerrno>
-#include <cstring>
 #include <filesystem>
 
 #include "common/util/log.h"
@@ -15,10 +9,6 @@
 namespace chatchain {
 
 namespace {
-
-std::string DatabasePath(const std::string& directory) {
-  return directory + "/chatchain.db";
-}
 
 // Longer than any disk takes that works.
 constexpr auto kDurableWait = std::chrono::seconds(2);
@@ -37,21 +27,11 @@ Problem ReadFailed(const SqliteError& error) {
 Result<std::unique_ptr<SqliteStorage>, std::string> SqliteStorage::Open(Options options,
                                                                         const Clock& clock,
                                                                         Hlc& hlc, Random& random) {
-  std::error_code failure;
-  std::filesystem::create_directories(options.directory, failure);
-  if (failure) {
-    return Err("cannot create the data directory " + options.directory + ": " + failure.message());
-  }
   std::unique_ptr<SqliteStorage> storage(new SqliteStorage(std::move(options), clock));
   const Options& set = storage->options_;
-  const std::string lock_path = set.directory + "/lock";
-  storage->lock_fd_ = open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-  if (storage->lock_fd_ < 0) {
-    return Err("cannot write to the data directory " + set.directory + ": " + std::strerror(errno));
-  }
-  if (flock(storage->lock_fd_, LOCK_EX | LOCK_NB) != 0) {
-    return Err("the data directory " + set.directory + " is in use by another process");
-  }
+  auto lock = DirectoryLock::Take(set.directory);
+  if (!lock) return Err(std::move(lock.error()));
+  storage->lock_ = std::move(*lock);
   auto db = OpenForWriting(DatabasePath(set.directory), set.cluster, set.cache_mib);
   if (!db) return Err(db.error());
   storage->db_ = std::move(*db);
@@ -73,7 +53,6 @@ SqliteStorage::~SqliteStorage() {
   writer_.reset();
   log_.reset();
   db_.reset();
-  if (lock_fd_ >= 0) close(lock_fd_);
 }
 
 Result<std::vector<Appended>, WriteError> SqliteStorage::Append(
@@ -118,7 +97,7 @@ bool SqliteStorage::AwaitDurable() const {
 
 Problem SqliteStorage::Damaged(const Damage& damage) {
   // In the background: the reader that found it does not wait.
-  writer_->Post([ref = damage.message_ref](Log& log) { log.RepairMessage(ref); });
+  writer_->Post([damage](Log& log) { RepairDamage(log, damage); });
   return Unavailable(
       "a stored message is damaged here and is being fetched again; ask another node");
 }

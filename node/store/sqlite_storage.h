@@ -8,6 +8,7 @@
 
 #include "common/util/random.h"
 #include "node/service/storage.h"
+#include "node/store/data_dir.h"
 #include "node/store/reader.h"
 #include "node/store/writer.h"
 
@@ -56,7 +57,7 @@ class SqliteStorage final : public Storage {
 
   const Options options_;
   const Clock& clock_;
-  int lock_fd_ = -1;
+  std::unique_ptr<DirectoryLock> lock_;  // given up last
   StateBoard board_;
   std::unique_ptr<Database> db_;
   std::unique_ptr<Log> log_;

@@ -14,6 +14,12 @@
 
 namespace chatchain {
 
+// A record that does not match its body or its chain.
+struct CorruptRecord {
+  EpochKey epoch;
+  Seq seq = 0;
+};
+
 // The log at one moment, as the last commit left it. Immutable, shared between threads.
 struct LogState {
   struct EpochState {
@@ -28,6 +34,9 @@ struct LogState {
   HeadVector heads;              // of epochs that are not frozen and hold something
   std::optional<EpochKey> live;  // where this process appends; absent before its first record
   std::vector<EpochKey> forks;   // frozen epochs
+  // Since the start of this process: where records were given up because they were damaged, the
+  // first of each epoch, that have not come back from a peer.
+  std::vector<CorruptRecord> damaged;
   bool id_runs_twice = false;
   int64_t last_message_ref = 0;  // messages are numbered in commit order
   int64_t messages = 0;
@@ -35,12 +44,6 @@ struct LogState {
 };
 
 using LogStatePtr = std::shared_ptr<const LogState>;
-
-// A record that does not match its body or its chain.
-struct CorruptRecord {
-  EpochKey epoch;
-  Seq seq = 0;
-};
 
 // Two branches of one epoch exist.
 struct Fork {

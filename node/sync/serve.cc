@@ -127,6 +127,20 @@ bool AppendEpoch(const SyncRequest& request, const Wanted& wanted, size_t bytes_
   return !full;
 }
 
+std::vector<std::pair<LogPosition, Hash>> ChainsAt(const std::vector<LogPosition>& positions,
+                                                   const LogState& state, LogReader& reader) {
+  std::vector<std::pair<LogPosition, Hash>> chains;
+  for (const LogPosition& position : positions) {
+    const auto it = state.epochs.find(position.epoch);
+    // Above the head there may be records that nobody is shown yet.
+    if (it == state.epochs.end() || position.seq > it->second.head.seq) continue;
+    if (const auto chain = reader.ChainAt(position.epoch, position.seq)) {
+      chains.emplace_back(position, *chain);
+    }
+  }
+  return chains;
+}
+
 }  // namespace
 
 Served ServeSync(const SyncRequest& request, const ServeContext& context) {
@@ -137,6 +151,10 @@ Served ServeSync(const SyncRequest& request, const ServeContext& context) {
   served.answer.instance = context.instance;
   if (state.live) served.answer.epoch = state.live->epoch;
   served.answer.heads = state.heads;
+  if (request.chains) {
+    served.answer.chains = ChainsAt(*request.chains, state, context.reader);
+    return served;
+  }
 
   // Another process under our id: two nodes were started with the same one.
   findings.twin = request.node == context.node_id && !request.instance.empty() &&

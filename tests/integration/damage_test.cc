@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: MIT
 // Bits that flipped on a disk: never served, named, and repaired from a peer.
+#include <algorithm>
 #include <catch2/catch.hpp>
+#include <optional>
 #include <thread>
 
+#include "common/util/encoding.h"
+#include "tests/support/feed_reader.h"
 #include "tests/support/ledger.h"
 #include "tests/support/tamper.h"
 
@@ -200,6 +204,72 @@ TEST_CASE("a damaged message on the only disk that has it is named and not serve
   CHECK(again.id() == victim_id);
   ledger.Acknowledged(victim, victim_id);
   CheckConverged(cluster.addresses(), ledger);
+}
+
+TEST_CASE("no way of reading gives damage out, and each has it fetched again") {
+  const std::string way = GENERATE("list", "filtered list", "lines", "by id", "poll", "stream",
+                                   "conversations", "sync");
+  const std::string what = GENERATE("text", "chain");
+  // Who reads messages by name or place names no positions: the record does not matter there.
+  if (what == "chain" && way != "poll" && way != "stream" && way != "sync") return;
+  CAPTURE(way, what);
+  ClusterOptions options;
+  options.nodes = 2;
+  Cluster cluster(options);
+  cluster.StartAll();
+  Node& damaged = cluster.node(1);
+  Ledger ledger;
+  SendAll(cluster.node(0).address(), ledger, kMessages, "zero");
+  Outgoing victim = MakeMessage("victim");
+  victim.room.clear();
+  victim.recipient = "bob";
+  const std::string id = cluster.api(0).Send(victim).id();
+  ledger.Acknowledged(victim, id);
+  SendAll(cluster.node(0).address(), ledger, kMessages, "zero");
+  AwaitEqualDigests(cluster.addresses());
+  // Nobody gives it back before it was asked for.
+  cluster.node(0).Stop();
+  damaged.Stop();
+  EpochKey epoch;
+  {
+    Tamper tamper(damaged.database());
+    epoch = tamper.EpochOf("0");
+    tamper.ChangeOneRow(what == "text" ? "UPDATE messages SET text='forged' WHERE sender='victim'"
+                                       : "UPDATE records SET chain=zeroblob(32) WHERE " +
+                                             Row(tamper, kMessages + 1));
+  }
+  damaged.Start();
+  Api api = damaged.api();
+  Answer answer;
+  if (way == "list") answer = api.Get("/messages?limit=1000");
+  if (way == "filtered list") answer = api.Get("/messages?sender=victim");
+  if (way == "lines") answer = api.Get("/messages", {{"Accept", "application/x-ndjson"}});
+  if (way == "by id") answer = api.Get("/messages/" + id);
+  std::optional<FeedReader> follower;
+  if (way == "poll") follower.emplace(FeedWay::kPoll, std::vector{damaged.port()});
+  if (way == "stream") follower.emplace(FeedWay::kStream, std::vector{damaged.port()});
+  if (way == "conversations") answer = api.Get("/conversations?participant=bob");
+  if (way == "sync") {
+    answer = api.Sync({{"v", 1}, {"cluster", "itest"}, {"node", "9"}, {"have", Json::array()}});
+    for (const Json& record : answer.json().at("records")) {
+      CHECK((record["origin"] != "0" || record["seq"] < kMessages + 1));
+    }
+  }
+  INFO(answer.text());
+  CHECK(answer.body.find("forged") == std::string::npos);
+  CHECK(Eventually(seconds(10), [&] { return Repaired(damaged.api()) >= 1; }));
+  CHECK(damaged.Said("at " + std::to_string(kMessages + 1) + " is damaged on disk"));
+  Json where = Json::array();
+  where.push_back(Json::array({epoch.origin, HexU64(epoch.epoch), kMessages + 1}));
+  CHECK(Eventually(seconds(5), [&] { return api.Nodes()["self"]["damaged"] == where; }));
+  cluster.node(0).Start();
+  CheckConverged(cluster.addresses(), ledger);
+  CHECK(api.Nodes()["self"]["damaged"] == Json::array());
+  if (!follower) return;
+  CHECK(Eventually(seconds(20), [&] { return follower->count() == ledger.size(); }));
+  const Seen seen = follower->seen();
+  CHECK(seen.repeats.empty());
+  CHECK(std::count(seen.texts.begin(), seen.texts.end(), "forged") == 0);
 }
 
 }  // namespace chatchain::testing

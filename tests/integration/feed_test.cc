@@ -202,6 +202,90 @@ TEST_CASE("a filter leaves out the others, and the position moves on", "[feed]")
   }
 }
 
+namespace {
+
+// A proxy below which two nodes have lost each other, each with a message of its own, and a
+// follower who saw one of them: that tells whom the proxy follows.
+struct Parted {
+  Parted() : cluster(Options()) {
+    cluster.StartAll();
+    ClientProxy& started = cluster.StartProxy();
+    proxy = std::make_unique<Api>(started.address());
+    port = {PortOf(started.address())};
+    first = std::make_unique<FeedReader>(FeedWay::kStream, port);
+    // Until one comes by what the proxy follows, not by a page.
+    size_t early = 0;
+    REQUIRE(Eventually(seconds(10), [&] {
+      if (cluster.api(0).Send(MakeMessage("early")).status == 201) ++early;
+      return proxy->Metric("chatchain_feed_published_total") > 0;
+    }));
+    REQUIRE(Eventually(seconds(10), [&] { return first->count() == early; }));
+    AwaitEqualDigests(cluster.addresses());
+    begin = cluster.api(0).Get("/messages").json()["after"];
+    cluster.Cut(0, 1);
+    for (size_t i = 0; i < 2; ++i) {
+      own.push_back(MakeMessage("only-at-" + std::to_string(i)));
+      REQUIRE(cluster.api(i).Send(own.back()).status == 201);
+    }
+    REQUIRE(Eventually(seconds(10), [&] { return first->count() > early; }));
+    followed = first->seen().texts[early] == own[0].text ? 0 : 1;
+  }
+  static ClusterOptions Options() {
+    ClusterOptions options;
+    options.nodes = 2;
+    options.faulty_links = true;
+    return options;
+  }
+  Api other() { return cluster.api(1 - followed); }
+
+  Cluster cluster;
+  std::unique_ptr<Api> proxy;
+  std::vector<uint16_t> port;
+  std::string begin;  // a position before both
+  std::unique_ptr<FeedReader> first;
+  std::vector<Outgoing> own;  // of each node
+  size_t followed = 0;
+};
+
+}  // namespace
+
+TEST_CASE("what a proxy passed on is not kept from those who come later", "[feed]") {
+  if (!ClientProgram()) {
+    WARN("skipped: chatchain-client is not built");
+    return;
+  }
+  Parted parted;
+  const bool first_leaves = GENERATE(true, false);
+  CAPTURE(first_leaves);
+  if (first_leaves) {
+    parted.first->Stop();
+    // It follows nobody any more once it asks nothing any more.
+    double polls = -1;
+    REQUIRE(Eventually(
+        seconds(20),
+        [&] {
+          const double before = polls;
+          polls = parted.proxy->Metric("chatchain_follow_polls_total");
+          return before == polls;
+        },
+        milliseconds(1500)));
+  }
+  parted.cluster.node(parted.followed).Kill();
+  FeedReader second(FeedWay::kStream, parted.port, parted.begin);
+  REQUIRE(Eventually(seconds(10), [&] { return second.count() == 1; }));
+  REQUIRE(parted.other().Send(MakeMessage("later")).status == 201);
+  REQUIRE(Eventually(seconds(10), [&] { return second.count() == 2; }));
+  // Its sender tries once more, elsewhere.
+  const Outgoing& again = parted.own[parted.followed];
+  REQUIRE(parted.other().Send(again).status == 201);
+  CHECK(Eventually(seconds(10), [&] { return second.count() == 3; }));
+  second.Stop();
+  CHECK(second.seen().texts.back() == again.text);
+  CHECK(second.seen().repeats.empty());
+  parted.first->Stop();
+  CHECK(parted.first->seen().repeats.empty());
+}
+
 TEST_CASE("sixty follow through two proxies while nodes and a proxy fail", "[feed]") {
   if (!ClientProgram()) {
     WARN("skipped: chatchain-client is not built");
@@ -218,6 +302,8 @@ TEST_CASE("sixty follow through two proxies while nodes and a proxy fail", "[fee
     for (int i = 0; i < 20; ++i) {
       auto mine = ports;
       if (i % 2 == 1) std::swap(mine[0], mine[1]);
+      // When the proxy that will be killed is gone, these go on straight at a node.
+      if (i % 5 == 4) mine = {ports[1], PortOf(cluster.node(i % 3).address())};
       readers.push_back(std::make_unique<FeedReader>(way, mine));
     }
   }

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT
 // Nodes are killed and paused at random while clients write to and read from the proxy: no request
-// fails while one node lives. CHATCHAIN_CHAOS_STEPS=200 makes a long run of it,
-// CHATCHAIN_CHAOS_SEED repeats one:
+// fails while one node lives. CHATCHAIN_CHAOS_STEPS=150 makes a long run of it (so many kills and
+// pauses), CHATCHAIN_CHAOS_SEED repeats one:
 //
-//     CHATCHAIN_CHAOS_STEPS=200 build/release/bin/chatchain-integration-tests "[chaos]"
+//     CHATCHAIN_CHAOS_STEPS=150 build/release/bin/chatchain-integration-tests "[chaos]"
 #include <atomic>
 #include <catch2/catch.hpp>
 #include <cstdlib>
+#include <iostream>
 #include <random>
 #include <thread>
 
@@ -85,7 +86,9 @@ TEST_CASE("nodes die and hang at random, and no client of the proxy notices", "[
   Readers readers(proxy, 2);
   enum class State { kUp, kKilled, kPaused };
   std::vector<State> states(cluster.size(), State::kUp);
-  for (uint64_t step = 0; step < steps; ++step) {
+  uint64_t kills = 0;
+  uint64_t pauses = 0;
+  while (kills + pauses < steps) {
     load.AwaitMore(kBetweenSteps);
     const size_t i = random() % cluster.size();
     Node& node = cluster.node(i);
@@ -103,8 +106,9 @@ TEST_CASE("nodes die and hang at random, and no client of the proxy notices", "[
         node.Pause();
       }
       states[i] = kill ? State::kKilled : State::kPaused;
+      ++(kill ? kills : pauses);
     }
-    INFO("step " << step << ": " << readers.last_failure());
+    INFO("after " << kills << " kills and " << pauses << " pauses: " << readers.last_failure());
     REQUIRE(load.failures() == 0);
     REQUIRE(readers.failures() == 0);
   }
@@ -119,6 +123,10 @@ TEST_CASE("nodes die and hang at random, and no client of the proxy notices", "[
   INFO(readers.last_failure());
   CHECK(readers.failures() == 0);
   CHECK(readers.reads() > 0);
+  std::cout << "CHATCHAIN_CHAOS_SEED=" << seed << ": " << kills << " kills, " << pauses
+            << " pauses; " << ledger.size() << " messages written and " << readers.reads()
+            << " pages read through the proxy, " << load.failures() + readers.failures()
+            << " requests failed\n";
   CheckConverged(cluster.addresses(), ledger);
   CheckHolds(proxy, ledger);
 }

@@ -13,8 +13,6 @@
 #include <cerrno>
 #include <string_view>
 
-#include "tests/support/process.h"
-
 namespace chatchain::testing {
 
 namespace {
@@ -115,8 +113,11 @@ void FaultProxy::Set(Fault fault) {
   fault_ = fault;
   const uint64_t change = ++changes_;
   [[maybe_unused]] const ssize_t written = write(wake_[1], "x", 1);
-  Eventually(
-      seconds(10), [&] { return stopping_ || applied_ >= change; }, milliseconds(1));
+  uint64_t applied = applied_;
+  while (!stopping_ && applied < change) {
+    applied_.wait(applied);
+    applied = applied_;
+  }
 }
 
 void FaultProxy::Accept() {
@@ -143,6 +144,7 @@ void FaultProxy::Run() {
     const Fault fault = fault_;
     if (fault == Fault::kCut) links_.clear();
     applied_ = change;
+    applied_.notify_all();
     if (stopping_) return;
 
     std::vector<pollfd> polled = {{wake_[0], POLLIN, 0}, {listener_, POLLIN, 0}};

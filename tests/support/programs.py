@@ -35,11 +35,14 @@ def wait_until(condition, seconds, what):
 
 
 class Reserved:
-    """A port that nobody listens on and nobody else gets: connections to it are refused."""
+    """A port that nobody listens on and nobody else gets: connections to it are refused, until a
+    program that binds with SO_REUSEADDR, as ours do, listens there."""
 
     def __init__(self):
         self.socket = socket.socket()
+        # Port 0 first without SO_REUSEADDR: only a port that nobody else holds counts.
         self.socket.bind(("127.0.0.1", 0))
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.address = "127.0.0.1:%d" % self.socket.getsockname()[1]
 
     def release(self):
@@ -47,17 +50,19 @@ class Reserved:
 
 
 class Program:
-    """One running program. `arguments` without the program's name."""
+    """One running program. `arguments` without the program's name; `environment` is added to the
+    test's own; `prefix` is a command that becomes the program, e.g. in another namespace."""
 
-    def __init__(self, binary, arguments, directory, name):
+    def __init__(self, binary, arguments, directory, name, environment=None, prefix=()):
         self.name = name
         self.lines = []
         self.address = None
         self._changed = threading.Condition()
         environment = {key: value for key, value in os.environ.items()
-                       if not key.startswith("CHATCHAIN_")}
-        self.process = subprocess.Popen([str(binary), *arguments], cwd=directory, env=environment,
-                                        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                       if not key.startswith("CHATCHAIN_")} | (environment or {})
+        self.process = subprocess.Popen([*prefix, str(binary), *arguments], cwd=directory,
+                                        env=environment, stdin=subprocess.DEVNULL,
+                                        stdout=subprocess.DEVNULL,
                                         stderr=subprocess.PIPE, text=True, errors="replace")
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -134,8 +139,9 @@ class World:
         if failures:
             raise Failure("\n".join(failures))
 
-    def _start(self, binary, arguments, name):
-        program = Program(self.bin_dir / binary, arguments, self.directory, name)
+    def _start(self, binary, arguments, name, environment=None, prefix=()):
+        program = Program(self.bin_dir / binary, arguments, self.directory, name, environment,
+                          prefix)
         self.programs.append(program)
         return program
 
@@ -151,22 +157,36 @@ class World:
     def data_dir(self):
         return self.directory / f"data-{self._number()}"
 
-    def node(self, node_id="0", peers=(), listen="127.0.0.1:0", config="", data_dir=None):
+    def node(self, node_id="0", peers=(), listen="127.0.0.1:0", config="", data_dir=None,
+             environment=None, prefix=()):
         arguments = ["--node-id", node_id, "--peers", ",".join(peers), "--listen", listen,
                      "--data-dir", str(data_dir or self.data_dir())]
         if config:
             arguments += ["--config", str(self.config(config))]
-        return self._start("chatchain-node", arguments, f"node {node_id}")
+        return self._start("chatchain-node", arguments, f"node {node_id}", environment, prefix)
 
-    def proxy(self, nodes, config=""):
-        arguments = ["--nodes", ",".join(nodes), "--listen", "127.0.0.1:0"]
+    def proxy(self, nodes, config="", listen="127.0.0.1:0", environment=None, prefix=()):
+        arguments = ["--nodes", ",".join(nodes), "--listen", listen]
         if config:
             arguments += ["--config", str(self.config(config))]
-        return self._start("chatchain-client", arguments, "proxy")
+        return self._start("chatchain-client", arguments, "proxy", environment, prefix)
+
+    def kill(self, program):
+        self.programs.remove(program)
+        program.kill()
 
     def end(self, program):
         self.programs.remove(program)
         return program.stop()
+
+    def discard(self, program):
+        """kill -9, and no questions."""
+        self.programs.remove(program)
+        program.kill()
+
+    def discard_all(self):
+        for program in list(self.programs):
+            self.discard(program)
 
 
 class Answer:

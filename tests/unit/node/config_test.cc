@@ -96,4 +96,39 @@ TEST_CASE("a node is not its own peer", "[config]") {
         "--peers: names \"127.0.0.1:8081\", which is this node itself; name the others");
 }
 
+TEST_CASE("commands need a data directory, not an id, and one at a time", "[config]") {
+  using Kind = NodeCommand::Kind;
+  CHECK(Load({"--node-id", "0"})->command == NodeCommand{});
+  const auto verify = Load({"--verify", "--data-dir", "/d"});
+  REQUIRE(verify);
+  CHECK(verify->command == NodeCommand{.kind = Kind::kVerify, .file = "", .against = ""});
+  CHECK(verify->data_dir == "/d");
+  CHECK(Load({"--verify", "--node-id", "a"})->data_dir == "chatchain-data/node-a");
+  const auto backup = Load({"--backup", "/b/file", "--data-dir", "/d"});
+  REQUIRE(backup);
+  CHECK(backup->command == NodeCommand{.kind = Kind::kBackUp, .file = "/b/file", .against = ""});
+  CHECK(Load({"--restore", "f"}, {{"CHATCHAIN_NODE_DATA_DIR", "/d"}})->command.kind ==
+        Kind::kRestore);
+  for (const char* url : {"http://10.0.0.1:8081", "http://10.0.0.1:8081/", "10.0.0.1:8081"}) {
+    CHECK(Load({"--verify", "--against", url, "--data-dir", "/d"})->command.against ==
+          "10.0.0.1:8081");
+  }
+  const auto wrong = [&](const std::vector<std::string>& arguments) {
+    const auto config = Load(arguments);
+    REQUIRE_FALSE(config);
+    CHECK(config.error().code == 2);
+    return config.error().text;
+  };
+  CHECK(wrong({"--verify"}).starts_with("--data-dir: must be given"));
+  CHECK(wrong({"--verify", "--backup", "f", "--data-dir", "/d"}).starts_with("--backup: cannot"));
+  CHECK(wrong({"--backup", "f", "--restore", "f", "--data-dir", "/d"})
+            .starts_with("--restore: cannot be given with --backup"));
+  CHECK(wrong({"--against", "10.0.0.1:8081", "--node-id", "0"}).starts_with("--against: goes"));
+  for (const char* url : {"", "10.0.0.1", "https://10.0.0.1:8081", "10.0.0.1:0", "http://a/b"}) {
+    CHECK(wrong({"--verify", "--against", url, "--data-dir", "/d"})
+              .starts_with("--against: must be http://HOST:PORT"));
+  }
+  CHECK(wrong({"--backup", "", "--data-dir", "/d"}) == "--backup: must name a file");
+}
+
 }  // namespace chatchain

@@ -933,6 +933,60 @@ TEST_CASE("idle connections cost no thread and little memory", "[http][server]")
   CHECK(Eventually([&] { return fixture.server->stats().connections_open == 0; }));
 }
 
+TEST_CASE("without descriptors it serves whom it has, rests, and goes on afterwards",
+          "[http][server]") {
+  Fixture fixture;
+  RawSocket known = fixture.Connect();
+  known.Send(Get("/small"));
+  REQUIRE(Status(known.ReadAnswer()) == 200);
+  // Sockets of clients first: both ends are in this process.
+  std::vector<RawSocket> waiting;
+  for (int i = 0; i < 20; ++i) {
+    waiting.emplace_back(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    REQUIRE(waiting.back().open());
+  }
+  std::vector<RawSocket> fillers;  // until the limit is met
+  rlimit before{};
+  getrlimit(RLIMIT_NOFILE, &before);
+  rlimit scarce = before;
+  scarce.rlim_cur = static_cast<rlim_t>(waiting.back().fd()) + 10;
+  setrlimit(RLIMIT_NOFILE, &scarce);
+  while (true) {
+    RawSocket filler(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    if (!filler.open()) break;
+    fillers.push_back(std::move(filler));
+  }
+  const auto cpu_ms = [] {
+    rusage usage{};
+    getrusage(RUSAGE_SELF, &usage);
+    return (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000 +
+           (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1000;
+  };
+  const sockaddr_in to = testing::Loopback(fixture.server->port());
+  for (RawSocket& socket : waiting) {
+    // The kernel takes the connection; the server cannot.
+    CHECK(::connect(socket.fd(), reinterpret_cast<const sockaddr*>(&to), sizeof(to)) == 0);
+    CHECK(socket.Send(Get("/small")));
+  }
+  const auto start = Clock::now();
+  const int64_t cpu_before_ms = cpu_ms();
+  int answered = 0;
+  while (MsSince(start) < 1'000) {
+    known.Send(Get("/small"));
+    answered += Status(known.ReadAnswer()) == 200 ? 1 : 0;
+    std::this_thread::sleep_for(milliseconds(20));
+  }
+  const int64_t cpu_spent_ms = cpu_ms() - cpu_before_ms;
+  const uint64_t accepted = fixture.server->stats().connections_accepted;
+  setrlimit(RLIMIT_NOFILE, &before);
+  fillers.clear();
+  CHECK(accepted == 1);
+  CHECK(answered >= 10);
+  // A loop that tries again at once takes all of a processor.
+  if (!kSanitized) CHECK(cpu_spent_ms < 300);
+  for (RawSocket& socket : waiting) CHECK(Status(socket.ReadAnswer()) == 200);
+}
+
 TEST_CASE("connects come and go without leaving descriptors", "[http][server]") {
   Fixture fixture;
   const int connects = kSanitized ? 1'000 : 10'000;

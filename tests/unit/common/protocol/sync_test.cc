@@ -223,6 +223,40 @@ TEST_CASE("sync request: what is refused", "[sync]") {
   CHECK_FALSE(DecodeSyncRequest(many.dump()));
 }
 
+TEST_CASE("chains at positions: what is written is read, the rest is refused", "[sync]") {
+  SyncRequest request = ExampleRequest();
+  CHECK_FALSE(DecodeSyncRequest(EncodeSyncRequest(request))->chains);
+  request.chains.emplace();
+  CHECK(DecodeSyncRequest(EncodeSyncRequest(request))->chains == request.chains);
+  request.chains = {{{"0", 1}, 1}, {{"0", 1}, INT64_MAX}, {{"b", 0xffffffffffffffff}, 7}};
+  CHECK(DecodeSyncRequest(EncodeSyncRequest(request))->chains == request.chains);
+  request.chains->resize(limits::kSyncChainsMax, {{"0", 1}, 1});
+  CHECK(DecodeSyncRequest(EncodeSyncRequest(request)));
+  request.chains->push_back({{"0", 1}, 1});
+  CHECK(DecodeSyncRequest(EncodeSyncRequest(request)).error().status == 422);
+  for (const char* wrong :
+       {"1", "{}", "[1]", "[[]]", R"([["0","0000000000000001"]])",
+        R"([["0","0000000000000001",0]])", R"([["0","0000000000000001",-1]])",
+        R"([["0","0000000000000001",1.5]])", R"([["0","1",1]])",
+        R"([["0","0000000000000001",1,2]])", R"([["","0000000000000001",1]])"}) {
+    CAPTURE(wrong);
+    Json json = RequestJson();
+    json["chains"] = Json::parse(wrong);
+    CHECK(DecodeSyncRequest(json.dump()).error().status == 422);
+  }
+
+  SyncAnswer answer;
+  answer.node = "0";
+  CHECK_FALSE(DecodeSyncAnswer(EncodeSyncAnswer(answer, ""))->chains);
+  answer.chains.emplace();
+  CHECK(DecodeSyncAnswer(EncodeSyncAnswer(answer, ""))->chains == answer.chains);
+  answer.chains = {{{{"0", 1}, 3}, Sha256("x")}, {{{"0", 1}, 3}, Sha256("y")}};
+  CHECK(DecodeSyncAnswer(EncodeSyncAnswer(answer, ""))->chains == answer.chains);
+  Json json = Json::parse(EncodeSyncAnswer(answer, ""));
+  json["chains"][1].erase(3);
+  CHECK_FALSE(DecodeSyncAnswer(json.dump()));
+}
+
 TEST_CASE("heads as JSON", "[sync]") {
   std::string out;
   AppendHeads(&out, {});

@@ -2,6 +2,8 @@
 #include "node/service/feed.h"
 
 #include <catch2/catch.hpp>
+#include <deque>
+#include <map>
 #include <set>
 
 #include "tests/support/store_test.h"
@@ -10,7 +12,7 @@ namespace chatchain::test {
 
 namespace {
 
-// A Storage whose only service is the feed, over one node's log.
+// A Storage that reads pages and feeds, over one node's log.
 class LogStorage final : public Storage {
  public:
   explicit LogStorage(LogProcess& process) : process_(process) {}
@@ -25,8 +27,12 @@ class LogStorage final : public Storage {
                    std::function<void(Result<Appended, WriteError>)> done) override {
     done(Err(WriteError{}));
   }
-  Try<HistoryPage> ReadHistory(const HistoryQuery&, const LogState&) override {
-    return Err(Unavailable("not here"));
+  Try<HistoryPage> ReadHistory(const HistoryQuery& query, const LogState& state) override {
+    ReadPage read = process_.WithReader([&](ReadConnection& reader, const LogStatePtr&) {
+      return reader.ReadHistory(query, state, CopyNames(process_.log->name_tail(), *query.filter));
+    });
+    if (read.damage) return Err(Unavailable("damaged"));
+    return std::move(read.page);
   }
   Try<FeedPage> ReadFeed(const FeedQuery& query, const LogState& state) override {
     ReadFeedPage read = process_.WithReader(
@@ -66,6 +72,8 @@ struct Node {
   Node(const TempDir& dir, const std::string& id, const Clock& clock, Random& random)
       : process(dir.File(id + ".db"), id, clock, random),
         storage(process),
+        copies(id),
+        service(storage, peers, copies),
         feed(storage, peers, LogProcess::kCluster) {}
 
   // All epochs of `from` that are not frozen here.
@@ -86,6 +94,8 @@ struct Node {
   LogProcess process;
   LogStorage storage;
   NoPeers peers;
+  CopyTracker copies;
+  Service service;
   Feed feed;
 };
 
@@ -297,6 +307,41 @@ TEST_CASE("messages of a forked epoch are given under the records that replace i
   CHECK(ReadOn(b.feed, &beyond) == Keys{"1", "2", "3"});
 }
 
+TEST_CASE("a walk back does not go on where a record is missing that it covers", "[feed]") {
+  TempDir dir;
+  ManualClock clock;
+  SeededRandom random(1);
+  Node a(dir, "a", clock, random);
+  Node b(dir, "b", clock, random);
+  // Of two records of the message, the earlier one gives it its place.
+  a.process.Append(MakeMessage("twice"), StampFromMs(clock.wall_ms - 3000));
+  b.process.Append(MakeMessage("twice"), StampFromMs(clock.wall_ms - 1000));
+  a.process.Append(MakeMessage("once"), StampFromMs(clock.wall_ms - 2000));
+  a.Pull(b);
+  ListQuery back;
+  back.descending = true;
+  const auto first = a.service.History(back, std::nullopt, 1, {}, clock.Steady());
+  REQUIRE(first);
+  REQUIRE(first->page.items.size() == 1);
+  CHECK(first->page.items.front().shown.message.key == "once");
+  REQUIRE(first->next);
+
+  // b knows the message at its later place only, where the walk has been already.
+  const auto behind = b.service.History(back, first->next, 1, {}, clock.Steady());
+  REQUIRE(!behind);
+  CHECK(behind.error().status == 503);
+  b.peers.lost = true;
+  const auto lost = b.service.History(back, first->next, 1, {}, clock.Steady());
+  REQUIRE(!lost);
+  CHECK(lost.error().status == 400);
+
+  const auto rest = a.service.History(back, first->next, 1, {}, clock.Steady());
+  REQUIRE(rest);
+  REQUIRE(rest->page.items.size() == 1);
+  CHECK(rest->page.items.front().shown.message.key == "twice");
+  CHECK(!rest->next);
+}
+
 TEST_CASE("filters leave out messages, not positions", "[feed]") {
   const TempDir dir;
   ManualClock clock;
@@ -361,6 +406,98 @@ TEST_CASE("who follows every commit is given what is new, whatever is repaired",
   const auto answer = a.feed.Read(position, kAll, 10, 1 << 20, last);
   REQUIRE(answer);
   CHECK(KeysOf(*answer) == Keys{"2"});
+}
+
+// What a feed's order promises, and what it cannot: see docs/decisions/0006-feed.md.
+
+TEST_CASE("where two origins took messages in two orders, a third node gives one of these",
+          "[feed]") {
+  const TempDir dir;
+  ManualClock clock;
+  SeededRandom random(1);
+  Node a(dir, "a", clock, random);
+  Node b(dir, "b", clock, random);
+  Node c(dir, "c", clock, random);
+  Node d(dir, "d", clock, random);
+  for (const char* key : {"1", "2"}) a.process.Append(MakeMessage(key));
+  for (const char* key : {"2", "1"}) b.process.Append(MakeMessage(key));
+  c.Pull(a);
+  c.Pull(b);
+  d.Pull(b);
+  d.Pull(a);
+  FeedPosition at_c;
+  FeedPosition at_d;
+  CHECK(ReadOn(c.feed, &at_c) == Keys{"1", "2"});
+  CHECK(ReadOn(d.feed, &at_d) == Keys{"2", "1"});
+}
+
+TEST_CASE("a message that one origin brings first stands before older ones of another", "[feed]") {
+  const TempDir dir;
+  ManualClock clock;
+  SeededRandom random(1);
+  Node a(dir, "a", clock, random);
+  Node b(dir, "b", clock, random);
+  Node c(dir, "c", clock, random);
+  a.process.Append(MakeMessage("1"));
+  a.process.Append(MakeMessage("2"));
+  b.process.Append(MakeMessage("2"));
+  // That "2" is also a's, and after "1" there, is not known here yet.
+  c.Pull(b);
+  FeedPosition position;
+  CHECK(ReadOn(c.feed, &position) == Keys{"2"});
+  c.Pull(a);
+  CHECK(ReadOn(c.feed, &position) == Keys{"1"});
+  CHECK(ReadOn(a.feed, &position) == Keys{});
+}
+
+TEST_CASE("messages of one origin alone keep its order at every node, through moves and fan-out",
+          "[feed]") {
+  for (uint64_t seed = 1; seed <= 60; ++seed) {
+    CAPTURE(seed);
+    const TempDir dir;
+    ManualClock clock;
+    SeededRandom random(seed);
+    std::deque<Node> nodes;
+    for (const char* id : {"a", "b", "c"}) nodes.emplace_back(dir, id, clock, random);
+    FeedPosition position;
+    std::vector<int> given;
+    std::map<int, size_t> origin_of;  // of those with one record
+    const auto follow = [&](Node& at) {
+      for (const std::string& key : ReadOn(at.feed, &position, 1 + random.Below(5))) {
+        given.push_back(std::stoi(key));
+      }
+    };
+    for (int number = 0; number < 60; ++number) {
+      const size_t origin = random.Below(3);
+      const ValidMessage message = MakeMessage(std::to_string(number));
+      nodes[origin].process.Append(message);
+      if (random.Below(3) == 0) {
+        nodes[(origin + 1) % 3].process.Append(message);
+      } else {
+        origin_of[number] = origin;
+      }
+      if (random.Below(2) == 0) nodes[random.Below(3)].Pull(nodes[random.Below(3)]);
+      if (random.Below(3) == 0) follow(nodes[random.Below(3)]);
+    }
+    for (Node& to : nodes) {
+      for (Node& from : nodes) {
+        if (&to != &from) to.Pull(from);
+      }
+    }
+    follow(nodes[0]);
+    std::set<int> once;
+    std::map<size_t, int> last;
+    for (const int number : given) {
+      // Only a node that is behind repeats, by other records; the first time counts.
+      if (!once.insert(number).second) continue;
+      const auto origin = origin_of.find(number);
+      if (origin == origin_of.end()) continue;
+      const auto before = last.find(origin->second);
+      if (before != last.end()) CHECK(number > before->second);
+      last[origin->second] = number;
+    }
+    CHECK(once.size() == 60);
+  }
 }
 
 }  // namespace chatchain::test

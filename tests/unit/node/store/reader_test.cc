@@ -245,6 +245,13 @@ TEST_CASE("A state that is older than the snapshot gives no more than it covers"
     for (const HistoryItem& item :
          reader.ReadHistory(query, *old, CopyNames(world.b().log->name_tail(), all)).page.items) {
       places.push_back(item.place);
+      // What is shown agrees with the order, and with the session's token: both know the old state.
+      REQUIRE(item.shown.stamp == item.place.stamp);
+      std::optional<Damage> damage;
+      bool moved = false;
+      const auto found = reader.Find(item.place.id, *old, &damage, &moved);
+      REQUIRE(found);
+      REQUIRE(found->stamp == item.place.stamp);
     }
     REQUIRE(places == expected);
   });

@@ -289,6 +289,35 @@ TEST_CASE("A puller ahead of us holds what we hold, except in our own epochs", "
   REQUIRE(taken.served.findings.taken_epoch == kMine);
 }
 
+TEST_CASE("Who asks for chains gets those that are held, and nothing else happens", "[serve]") {
+  FakeLog log;
+  log.Append(kMine, 5);
+  log.Append(kOther, 3);
+  log.Append(kThird, 2);
+  log.Freeze(kThird);
+  SyncRequest request = Request({{kOther, {3, Sha256("another branch")}}});
+  request.node = "a";  // would be a twin
+  request.chains = {{kMine, 1}, {kMine, 5},  {kMine, 6},        {kOther, 2},
+                    {kMine, 1}, {kThird, 2}, {{"nobody", 1}, 1}};
+  const Taken taken = Serve(log, request);
+  CHECK(taken.records.empty());
+  CHECK_FALSE(taken.served.answer.more);
+  CHECK(taken.served.answer.forks.empty());
+  CHECK(taken.served.holds.empty());
+  CHECK(taken.served.findings.empty());
+  const std::vector<std::pair<LogPosition, Hash>> expected = {
+      {{kMine, 1}, log.At(kMine, 1).chain},
+      {{kMine, 5}, log.At(kMine, 5).chain},
+      {{kOther, 2}, log.At(kOther, 2).chain},
+      {{kMine, 1}, log.At(kMine, 1).chain},
+      {{kThird, 2}, log.At(kThird, 2).chain}};
+  CHECK(taken.served.answer.chains == expected);
+  CHECK(taken.served.answer.heads == log.state.heads);
+
+  request.chains.emplace();
+  CHECK(Serve(log, request).served.answer.chains->empty());
+}
+
 TEST_CASE("A twin is told by its instance", "[serve]") {
   FakeLog log;
   log.Append(kMine, 1);

@@ -6,10 +6,10 @@
 
 #include "common/http/message.h"
 
-namespace chatchain {
+namespace chatchain::http {
 
 // finish(answer), now or when the answer is there, then on a worker thread. What `finish` refers to
 // must live until then; the request does.
-http::Response Then(http::Response response, std::function<http::Response(http::Response)> finish);
+Response Then(Response response, std::function<Response(Response)> finish);
 
-}  // namespace chatchain
+}  // namespace chatchain::http

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: MIT
+#include "node/sync/decide.h"
+
+#include <algorithm>
+
+namespace chatchain {
+
+std::vector<EpochKey> Missing(const TokenVector& wanted, const LogState& state) {
+  std::vector<EpochKey> missing;
+  for (const auto& [key, mark] : wanted) {
+    const auto it = state.epochs.find(key);
+    if (it == state.epochs.end() || (!it->second.frozen && it->second.head.seq < mark.seq)) {
+      missing.push_back(key);
+    }
+  }
+  return missing;
+}
+
+std::vector<EpochKey> BeyondFork(const TokenVector& wanted, const LogState& state) {
+  std::vector<EpochKey> beyond;
+  for (const auto& [key, mark] : wanted) {
+    const auto it = state.epochs.find(key);
+    if (it != state.epochs.end() && it->second.frozen && it->second.head.seq < mark.seq) {
+      beyond.push_back(key);
+    }
+  }
+  return beyond;
+}
+
+bool Reaches(const LogState& state, const HeadVector& ends) {
+  return std::all_of(ends.begin(), ends.end(), [&](const auto& entry) {
+    const auto it = state.epochs.find(entry.first);
+    return it != state.epochs.end() &&
+           (it->second.frozen || it->second.head.seq >= entry.second.seq);
+  });
+}
+
+ReachVerdict JudgeReach(const TokenVector& wanted, const std::vector<EpochKey>& missing,
+                        const std::vector<ReachPeer>& peers, bool time_is_up) {
+  bool all_answered = true;
+  bool worth_waiting = false;
+  std::vector<bool> held(missing.size(), false);
+  for (const ReachPeer& peer : peers) {
+    all_answered = all_answered && peer.answered;
+    if (!peer.answered && peer.live && !peer.failed) worth_waiting = true;
+    for (size_t k = 0; k < missing.size(); ++k) {
+      if (!peer.answered || !Covers(*peer.heads, missing[k], wanted.at(missing[k]).seq)) continue;
+      held[k] = true;
+      worth_waiting = worth_waiting || peer.live;
+    }
+  }
+  ReachVerdict verdict;
+  if (worth_waiting && !time_is_up) {
+    verdict.wait = true;
+    return verdict;
+  }
+  for (size_t k = 0; k < missing.size(); ++k) {
+    if (all_answered && !held[k]) {
+      verdict.lost.push_back(missing[k]);
+    } else {
+      verdict.behind = true;
+    }
+  }
+  return verdict;
+}
+
+int64_t MedianOffset(std::vector<int64_t> offsets_ms) {
+  offsets_ms.push_back(0);
+  std::sort(offsets_ms.begin(), offsets_ms.end());
+  const size_t middle = offsets_ms.size() / 2;
+  return offsets_ms.size() % 2 == 1 ? offsets_ms[middle]
+                                    : (offsets_ms[middle - 1] + offsets_ms[middle]) / 2;
+}
+
+}  // namespace chatchain
