@@ -20,7 +20,7 @@ struct Copy {
     std::string name = (fs::temp_directory_path() / "chatchain-web-XXXXXX").string();
     REQUIRE(mkdtemp(name.data()) != nullptr);
     path = name;
-    fs::copy(kSources, path, fs::copy_options::overwrite_existing);
+    fs::copy(kSources, path, fs::copy_options::recursive);
   }
   ~Copy() { fs::remove_all(path); }
   std::string Error() const {
@@ -60,7 +60,7 @@ TEST_CASE("each form of a file has a tag of its own, which answers 304", "[web_f
     CHECK(plain.body.size() == fs::file_size(kSources / file));
     CHECK(Field(plain, "Content-Encoding").empty());
     CHECK(Field(plain, "Vary") == "Accept-Encoding");
-    if (plain.body.size() > 1000) CHECK(Field(packed, "Content-Encoding") == "gzip");
+    if (!name.ends_with(".png")) CHECK(Field(packed, "Content-Encoding") == "gzip");
     const std::string tag = Field(plain, "ETag");
     CHECK(tag.size() == 66);
     CHECK((Field(packed, "ETag") == tag) == Field(packed, "Content-Encoding").empty());
