@@ -25,7 +25,7 @@ namespace chatchain {
 
 // What one node made of one request.
 struct NodeAnswer {
-  Verdict verdict;
+  AnswerVerdict verdict;
   http::ClientResponse response;  // empty without an answer
   std::string error;              // when kFailed: the node's address and the reason, for the client
   bool cancelled = false;

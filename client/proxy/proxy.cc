@@ -75,7 +75,7 @@ std::shared_ptr<Proxy::Nodes> Proxy::MakeNodes(const ClientConfig& config, const
   }
   nodes->reader = std::make_unique<Reader>(nodes->links(), config.read_strategy, tokens_,
                                            nodes->hints, nodes->budgets, metrics_, clock_);
-  nodes->writer = std::make_unique<Writer>(
+  nodes->writer = std::make_unique<FanOutWriter>(
       nodes->links(), config.write_strategy,
       WriteLaneOptions{.queue_messages = static_cast<size_t>(config.queue_per_node_messages),
                        .batch_messages = static_cast<size_t>(config.batch_max_items)},

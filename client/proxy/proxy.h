@@ -99,7 +99,7 @@ class Proxy {
     Strategy write_strategy;
     std::vector<std::shared_ptr<Member>> members;
     std::unique_ptr<Reader> reader;
-    std::unique_ptr<Writer> writer;
+    std::unique_ptr<FanOutWriter> writer;
   };
 
   std::shared_ptr<Nodes> current() const EXCLUDES(mutex_) {

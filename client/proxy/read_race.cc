@@ -116,7 +116,7 @@ void ReadRace::Run(int node) {
     MutexLock lock(mutex_);
     --pending_;
     std::erase_if(tries_, [&](const Try& t) { return t.cancellation == cancellation; });
-    const Verdict& verdict = answer.verdict;
+    const AnswerVerdict& verdict = answer.verdict;
     if (skip || over_ || answer.cancelled) {
       // Somebody else has won.
     } else if (verdict.finality == Finality::kFailed) {

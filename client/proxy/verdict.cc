@@ -13,17 +13,17 @@ constexpr int kRankStaleNothing = 3;
 constexpr int kRankOther = 2;  // 412 and what a later version may bring
 constexpr int kRankTooMany = 1;
 
-constexpr Verdict kFinalAnswer{.finality = Finality::kFinal};
-constexpr Verdict kFault{.finality = Finality::kFailed, .node_fault = true};
-constexpr Verdict kRefusal{.finality = Finality::kFailed, .node_fault = false};
+constexpr AnswerVerdict kFinalAnswer{.finality = Finality::kFinal};
+constexpr AnswerVerdict kFault{.finality = Finality::kFailed, .node_fault = true};
+constexpr AnswerVerdict kRefusal{.finality = Finality::kFailed, .node_fault = false};
 
-Verdict NotFinal(int rank) {
+AnswerVerdict NotFinal(int rank) {
   return {.finality = Finality::kNotFinal, .rank = rank};
 }
 
 }  // namespace
 
-Verdict Judge(const AnswerFacts& facts) {
+AnswerVerdict Judge(const AnswerFacts& facts) {
   const int status = facts.status;
   if (status >= 500) {
     // 503 is a node that is well and says that it cannot now: read-only, draining, full. It still
@@ -51,7 +51,7 @@ Verdict Judge(const AnswerFacts& facts) {
   }
 }
 
-Verdict Judge(http::TransportError::Kind error) {
+AnswerVerdict Judge(http::TransportError::Kind error) {
   using Kind = http::TransportError::Kind;
   switch (error) {
     case Kind::kConnect:

@@ -15,12 +15,12 @@ enum class Finality {
   kFailed,    // no answer: others must be asked
 };
 
-struct Verdict {
+struct AnswerVerdict {
   Finality finality = Finality::kFailed;
   bool node_fault = false;  // counts against the node's breaker
   int rank = 0;             // of two answers that are not final the client gets the larger
 
-  friend bool operator==(const Verdict&, const Verdict&) = default;
+  friend bool operator==(const AnswerVerdict&, const AnswerVerdict&) = default;
 };
 
 // What the rule looks at in an answer.
@@ -32,7 +32,7 @@ struct AnswerFacts {
   bool stale = false;  // ChatChain-Stale
 };
 
-Verdict Judge(const AnswerFacts& facts);
-Verdict Judge(http::TransportError::Kind error);
+AnswerVerdict Judge(const AnswerFacts& facts);
+AnswerVerdict Judge(http::TransportError::Kind error);
 
 }  // namespace chatchain

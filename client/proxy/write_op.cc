@@ -70,7 +70,7 @@ void WriteOp::set_on_done(std::function<void()> on_done) {
 
 void WriteOp::TakeItem(ItemOutcome* into, const ItemReport& report, int node,
                        std::string_view node_id, bool* used) {
-  const Verdict& verdict = report.verdict;
+  const AnswerVerdict& verdict = report.verdict;
   if (verdict.finality == Finality::kFailed) {
     std::string why = "node " + std::string(node_id) + ": " + std::to_string(report.status);
     into->refusals.push_back(std::move(why));

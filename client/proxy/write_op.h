@@ -23,13 +23,13 @@ namespace chatchain {
 struct ItemReport {
   int status = 0;
   std::string_view body;  // the message object, or the problem
-  Verdict verdict;
+  AnswerVerdict verdict;
 };
 
 struct ItemOutcome {
   int status = 0;  // 0: nothing from any node
   std::string body;
-  Verdict verdict;
+  AnswerVerdict verdict;
   int node = -1;  // the index of the node that gave it
   std::vector<std::string>
       holders;  // ids of the nodes that have it durably (counted for Acks only)

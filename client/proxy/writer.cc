@@ -46,8 +46,9 @@ class Counted {
 
 }  // namespace
 
-Writer::Writer(std::vector<NodeLink*> nodes, Strategy strategy, const WriteLaneOptions& lanes,
-               int hedge_max_ms, Budgets& budgets, ProxyMetrics& metrics, const Clock& clock)
+FanOutWriter::FanOutWriter(std::vector<NodeLink*> nodes, Strategy strategy,
+                           const WriteLaneOptions& lanes, int hedge_max_ms, Budgets& budgets,
+                           ProxyMetrics& metrics, const Clock& clock)
     : nodes_(std::move(nodes)),
       strategy_(strategy),
       hedge_max_ms_(hedge_max_ms),
@@ -60,12 +61,12 @@ Writer::Writer(std::vector<NodeLink*> nodes, Strategy strategy, const WriteLaneO
   }
 }
 
-int64_t Writer::LeadMs(int lead) const {
+int64_t FanOutWriter::LeadMs(int lead) const {
   const int64_t usual_us = lanes_[static_cast<size_t>(lead)]->expected_us();
   return std::clamp(3 * usual_us / 1000, kLeadLeast_ms, kLeadMost_ms);
 }
 
-Choice Writer::ChooseNow(bool crowded) {
+Choice FanOutWriter::ChooseNow(bool crowded) {
   const SteadyTime now = clock_.Steady();
   std::vector<NodeView> views;
   views.reserve(nodes_.size());
@@ -83,7 +84,7 @@ Choice Writer::ChooseNow(bool crowded) {
   return choice;
 }
 
-WriteResult Writer::Write(WriteRequest request) {
+WriteResult FanOutWriter::Write(WriteRequest request) {
   const Counted counted(writing_);
   budgets_.retries.Earn();
   WriteResult result;
@@ -104,8 +105,8 @@ WriteResult Writer::Write(WriteRequest request) {
   return result;
 }
 
-void Writer::WriteChunk(const WriteRequest& request, size_t begin, size_t end,
-                        WriteResult* result) {
+void FanOutWriter::WriteChunk(const WriteRequest& request, size_t begin, size_t end,
+                              WriteResult* result) {
   std::string joined;
   for (size_t i = begin; i < end; ++i) {
     if (i > begin) joined.push_back(',');
@@ -146,8 +147,8 @@ void Writer::WriteChunk(const WriteRequest& request, size_t begin, size_t end,
             std::back_inserter(result->failures));
 }
 
-bool Writer::RunRound(const std::shared_ptr<WriteOp>& op, const WriteRequest& request,
-                      SteadyTime started, WriteResult* result) {
+bool FanOutWriter::RunRound(const std::shared_ptr<WriteOp>& op, const WriteRequest& request,
+                            SteadyTime started, WriteResult* result) {
   const bool crowded =
       strategy_ == Strategy::kFanout && writing_.load(std::memory_order_relaxed) > kEagerWrites;
   const Choice choice = ChooseNow(crowded);
@@ -208,8 +209,8 @@ bool Writer::RunRound(const std::shared_ptr<WriteOp>& op, const WriteRequest& re
   return pushed == 0;
 }
 
-void Writer::AwaitCopies(const std::shared_ptr<WriteOp>& op, const WriteRequest& request,
-                         size_t begin, WriteResult* result) {
+void FanOutWriter::AwaitCopies(const std::shared_ptr<WriteOp>& op, const WriteRequest& request,
+                               size_t begin, WriteResult* result) {
   std::vector<bool> asked(nodes_.size(), false);
   while (true) {
     const auto lacking = op->LackingCopies();

@@ -34,10 +34,10 @@ struct WriteResult {
   bool busy = false;                          // every node's queue was full
 };
 
-class Writer {
+class FanOutWriter {
  public:
-  Writer(std::vector<NodeLink*> nodes, Strategy strategy, const WriteLaneOptions& lanes,
-         int hedge_max_ms, Budgets& budgets, ProxyMetrics& metrics, const Clock& clock);
+  FanOutWriter(std::vector<NodeLink*> nodes, Strategy strategy, const WriteLaneOptions& lanes,
+               int hedge_max_ms, Budgets& budgets, ProxyMetrics& metrics, const Clock& clock);
 
   // REQUIRES: at least one item.
   WriteResult Write(WriteRequest request);

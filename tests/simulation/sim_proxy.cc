@@ -314,7 +314,7 @@ void SimProxy::StepRead(const std::shared_ptr<ReadRun>& run) {
           facts.stale = answer->stale;
           facts.empty_page = answer->status == 200 && answer->messages.empty() &&
                              run->request.kind == ReadRequest::Kind::kHistory;
-          const Verdict verdict = Judge(facts);
+          const AnswerVerdict verdict = Judge(facts);
           if (verdict.finality == Finality::kFinal) {
             finish(std::move(*answer));
             return;

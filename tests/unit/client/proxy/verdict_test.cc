@@ -42,7 +42,7 @@ TEST_CASE("the success rule", "[verdict]") {
   };
   for (const Row& row : rows) {
     INFO(row.what);
-    const Verdict verdict = Judge(row.facts);
+    const AnswerVerdict verdict = Judge(row.facts);
     CHECK(verdict.finality == row.finality);
     CHECK(verdict.node_fault == row.node_fault);
   }
