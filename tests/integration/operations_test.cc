@@ -117,7 +117,7 @@ TEST_CASE("a backup made under load restores a killed node, and everything conve
       0, {"agrees with " + cluster.node(0).address()});
 }
 
-TEST_CASE("--verify works beside a loaded node, a stopped one and a killed one") {
+TEST_CASE("verify works beside a loaded node, a stopped one and a killed one") {
   ClusterOptions options;
   options.nodes = 1;
   options.arguments = {};
@@ -146,7 +146,7 @@ TEST_CASE("--verify works beside a loaded node, a stopped one and a killed one")
   CHECK_FALSE(fs::exists(node.database() + "-wal"));
 }
 
-TEST_CASE("--verify names damage, and --against the first record that a peer has not the same") {
+TEST_CASE("verify names damage, and against a peer the first record that it has not the same") {
   Cluster cluster;
   cluster.StartAll();
   Ledger ledger;
