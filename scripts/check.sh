@@ -69,7 +69,7 @@ check_tidy() {
 
 # Tests of the scripts, and those that measure or only read documents, learn nothing from a sanitizer.
 readonly sanitized_unit='^(unit|fuzz-.*)$'
-readonly sanitized='^(unit|fuzz-.*|simulation.*|integration: .*)$'
+readonly sanitized='^(unit|fuzz-.*|simulation.*|integration:.*)$'
 sanitized_unit_tests() {
   scripts/test.sh --preset "$1" --target chatchain-unit-tests --target chatchain-fuzz \
     --name "$sanitized_unit" || exit

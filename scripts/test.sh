@@ -48,7 +48,7 @@ fi
 log=build/$preset/test.log
 status=0
 "${launcher[@]}" ctest --test-dir "build/$preset" --output-on-failure --no-tests=error \
-  "${selection[@]}" 2>&1 | tee "$log" || status=$?
+  --parallel "$(build_jobs)" "${selection[@]}" 2>&1 | tee "$log" || status=$?
 
 summary=$(grep -E '^[0-9]+% tests passed' "$log" || echo "no test ran")
 if [ "$status" -ne 0 ]; then fail "$summary, after $((SECONDS - start)) s; the whole output is in $log"; fi
