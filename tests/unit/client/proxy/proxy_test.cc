@@ -871,7 +871,9 @@ TEST_CASE("while many write, nodes do not repeat each other's work", "[proxy]") 
   std::atomic<size_t> items{0};
   const auto slow = [&](const ScriptedRequest& request) {
     items += BatchItems(request).size();
-    std::this_thread::sleep_for(milliseconds(5));  // as a disk would
+    // As a disk would, and long enough that most clients wait at any time, on slow machines too:
+    // what few clients write goes to all nodes.
+    std::this_thread::sleep_for(milliseconds(40));
     return BatchSays(request, 201, kObject);
   };
   ScriptedNode one(slow);
