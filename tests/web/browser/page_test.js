@@ -271,6 +271,7 @@ const cases = {
     await until(async () => await fay.page.locator('.message.waiting').count() === 1, 'it waits');
     await world.relay.open();
     await fay.untilLine(/live$/);
+    await fay.sees(['one', 'two']);
     await world.say('gus', {recipient: 'fay'}, 'three');
     await fay.sees(['one', 'two', 'three']);
     // Connections that break now and then are nothing that is seen.
@@ -399,6 +400,7 @@ const cases = {
     await pia.open('the pond', 'room');
     await pia.untilLine(/live, by events$/);
     await pia.write('quack');
+    await pia.sees(['quack']);
     await world.say('quentin', {room: 'the pond'}, 'quack quack');
     await pia.sees(['quack', 'quack quack']);
     world.relay.cut();
