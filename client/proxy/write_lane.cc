@@ -21,9 +21,9 @@ WriteLane::WriteLane(int node, NodeLink& link, const WriteLaneOptions& options, 
     : node_(node), link_(link), options_(options), clock_(clock) {
   {
     MutexLock lock(mutex_);
-    in_flight_.resize(kSenders);
+    in_flight_.resize(options_.senders);
   }
-  for (size_t i = 0; i < kSenders; ++i) senders_.emplace_back([this, i] { Run(i); });
+  for (size_t i = 0; i < options_.senders; ++i) senders_.emplace_back([this, i] { Run(i); });
 }
 
 WriteLane::~WriteLane() {
@@ -161,6 +161,8 @@ void WriteLane::SendBatch(const Batch& batch, http::Cancellation* cancellation) 
   http::ClientRequest request{
       .method = "POST", .target = "/messages/batch", .content_type = "application/json"};
   request.headers.Add("ChatChain-Deadline-Ms", DeadlineMs(deadline, clock_.Steady()));
+  const bool waits = options_.copies > 1;
+  if (waits) request.headers.Add("ChatChain-Acks", std::to_string(options_.copies));
   request.body.reserve(bytes + 16);
   request.body = "{\"messages\":[";
   for (const auto& op : batch) {
@@ -171,7 +173,7 @@ void WriteLane::SendBatch(const Batch& batch, http::Cancellation* cancellation) 
 
   link_.metrics().batches.fetch_add(1, std::memory_order_relaxed);
   link_.metrics().batch_items.fetch_add(messages, std::memory_order_relaxed);
-  Distribute(batch, link_.Ask(request, Expect::kObject, deadline, cancellation));
+  Distribute(batch, link_.Ask(request, Expect::kObject, deadline, cancellation, waits));
 }
 
 void WriteLane::Distribute(const Batch& batch, const NodeAnswer& answer) {
@@ -193,13 +195,20 @@ void WriteLane::Distribute(const Batch& batch, const NodeAnswer& answer) {
 
   size_t expected = 0;
   for (const auto& op : batch) expected += op->count();
-  const auto items = ParseBatchAnswer(answer.response.body, expected);
+  auto items = ParseBatchAnswer(answer.response.body, expected);
   if (!items) {
     link_.ReportGarbage("a batch answer that does not fit its batch");
     for (const auto& op : batch) {
       op->ReportFailure(link_.address() + ": a batch answer that does not fit its batch");
     }
     return;
+  }
+  if (options_.copies > 1) {
+    for (ItemReport& item : *items) {
+      item.copies = CopiesOf(item.body);
+      // It is stored; how many copies are enough is judged here, with those of other nodes.
+      if (item.status == 202) item.status = 201;
+    }
   }
   size_t begin = 0;
   for (const auto& op : batch) {

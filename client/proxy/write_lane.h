@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The way of writes to one node: a bounded queue and two sender threads. Natural batching: what
+// The way of writes to one node: a bounded queue and a few sender threads. Natural batching: what
 // queued up while the last requests were in flight travels as one POST /messages/batch. No timer,
 // so a lone message leaves at once.
 //
@@ -24,6 +24,10 @@ struct WriteLaneOptions {
   size_t queue_messages = 10'000;         // accepted while fewer wait
   size_t queue_bytes = 64 * 1024 * 1024;  // and while they are no larger than this
   size_t batch_messages = 1'000;          // in one request; at most what the protocol allows
+  // The node answers once so many nodes hold a message, or says how many do: what it learns from
+  // its peers' pulls. 1: once it has it itself.
+  int copies = 1;
+  size_t senders = 2;  // requests in flight at most
 };
 
 class WriteLane {
@@ -54,8 +58,6 @@ class WriteLane {
   void DropUnwanted(SteadyTime now) REQUIRES(mutex_);
   void SendBatch(const Batch& batch, http::Cancellation* cancellation);
   void Distribute(const Batch& batch, const NodeAnswer& answer);
-
-  static constexpr size_t kSenders = 2;
 
   const int node_;
   NodeLink& link_;

@@ -21,7 +21,7 @@ WriteOp::Progress WriteOp::ProgressLocked() const {
   for (const ItemOutcome& item : outcome_.items) {
     const bool final = item.verdict.finality == Finality::kFinal && item.status != 0;
     const bool success = final && item.status < 300;
-    const bool copied = !success || static_cast<int>(item.holders.size()) >= copies_;
+    const bool copied = !success || item.copies() >= copies_;
     progress.done = progress.done && final && (copies_ <= 1 || copied);
     progress.answered = progress.answered && item.status != 0;
     progress.stored = progress.stored && final;
@@ -50,8 +50,7 @@ std::vector<WriteOp::Lack> WriteOp::LackingCopies() const {
     const ItemOutcome& item = outcome_.items[i];
     const bool stored =
         item.verdict.finality == Finality::kFinal && item.status >= 200 && item.status < 300;
-    if (stored && static_cast<int>(item.holders.size()) < copies_)
-      lacking.push_back({i, item.node});
+    if (stored && item.copies() < copies_) lacking.push_back({i, item.node});
   }
   return lacking;
 }
@@ -82,6 +81,7 @@ void WriteOp::TakeItem(ItemOutcome* into, const ItemReport& report, int node,
       std::find(into->holders.begin(), into->holders.end(), node_id) == into->holders.end()) {
     into->holders.emplace_back(node_id);
   }
+  if (success) into->known_copies = std::max(into->known_copies, report.copies);
   if (into->status != 0) {
     const bool have_final = into->verdict.finality == Finality::kFinal;
     // The first final answer stays, but a success beats a refusal: the message is stored then.

@@ -6,6 +6,7 @@
 // Thread-safe.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <functional>
 #include <string>
@@ -24,6 +25,7 @@ struct ItemReport {
   int status = 0;
   std::string_view body;  // the message object, or the problem
   AnswerVerdict verdict;
+  int copies = 0;  // that the node knows of; 0: it was not asked
 };
 
 struct ItemOutcome {
@@ -32,7 +34,9 @@ struct ItemOutcome {
   AnswerVerdict verdict;
   int node = -1;  // the index of the node that gave it
   std::vector<std::string>
-      holders;  // ids of the nodes that have it durably (counted for Acks only)
+      holders;           // ids of the nodes that have it durably (counted for Acks only)
+  int known_copies = 0;  // the most that one of them knows of
+  int copies() const { return std::max(static_cast<int>(holders.size()), known_copies); }
   std::vector<std::string> refusals;  // what nodes said that could not take this item
 };
 

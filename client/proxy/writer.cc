@@ -24,11 +24,33 @@ constexpr int64_t kStall_ms = 500;
 constexpr int64_t kCopiesPatience_ms = 100;
 // Fan-out gives each of up to so many writes to every ready node at once. While more are under way,
 // nodes would spend their time on each other's messages: then a write goes to one of them at first,
-// the lead (to as many as it needs copies), and to all others as soon as that one is late or fails.
+// the lead, and to all others as soon as that one is late or fails.
 constexpr int kEagerWrites = 8;
+// Such requests wait for a pull, most of their time.
+constexpr size_t kPullSenders = 4;
+// With less time than this nobody waits for a peer's pull from the first.
+constexpr int64_t kPullLeast_ms = 500;
 // The lead is late after three times what its batches take of late, within these bounds.
 constexpr int64_t kLeadLeast_ms = 50;
 constexpr int64_t kLeadMost_ms = 200;
+
+// How long a lead may take whose batches go by `lane`.
+int64_t LeadMs(const WriteLane& lane) {
+  const int64_t usual_us = lane.expected_us();
+  if (usual_us == 0) return kLeadMost_ms;
+  return std::clamp(3 * usual_us / 1000, kLeadLeast_ms, kLeadMost_ms);
+}
+
+std::vector<std::unique_ptr<WriteLane>> MakeLanes(const std::vector<NodeLink*>& nodes,
+                                                  const WriteLaneOptions& options,
+                                                  const Clock& clock) {
+  std::vector<std::unique_ptr<WriteLane>> lanes;
+  for (NodeLink* node : nodes) {
+    lanes.push_back(
+        std::make_unique<WriteLane>(static_cast<int>(lanes.size()), *node, options, clock));
+  }
+  return lanes;
+}
 
 // Counts the calls under way.
 class Counted {
@@ -54,17 +76,29 @@ FanOutWriter::FanOutWriter(std::vector<NodeLink*> nodes, Strategy strategy,
       hedge_max_ms_(hedge_max_ms),
       budgets_(budgets),
       metrics_(metrics),
-      clock_(clock) {
-  for (NodeLink* node : nodes_) {
-    lanes_.push_back(
-        std::make_unique<WriteLane>(static_cast<int>(lanes_.size()), *node, lanes, clock));
+      clock_(clock),
+      lane_options_(lanes),
+      lanes_(MakeLanes(nodes_, lanes, clock)) {}
+
+const FanOutWriter::Lanes& FanOutWriter::LanesFor(int copies) {
+  if (copies <= 1) return lanes_;
+  MutexLock lock(lanes_mutex_);
+  Lanes& lanes = copy_lanes_[copies];
+  if (lanes.empty()) {
+    WriteLaneOptions options = lane_options_;
+    options.copies = copies;
+    options.senders = kPullSenders;
+    lanes = MakeLanes(nodes_, options, clock_);
   }
+  return lanes;
 }
 
-int64_t FanOutWriter::LeadMs(int lead) const {
-  const int64_t usual_us = lanes_[static_cast<size_t>(lead)]->expected_us();
-  if (usual_us == 0) return kLeadMost_ms;
-  return std::clamp(3 * usual_us / 1000, kLeadLeast_ms, kLeadMost_ms);
+size_t FanOutWriter::queued_messages(int node) const {
+  const auto index = static_cast<size_t>(node);
+  size_t queued = lanes_[index]->queued_messages();
+  MutexLock lock(lanes_mutex_);
+  for (const auto& [copies, lanes] : copy_lanes_) queued += lanes[index]->queued_messages();
+  return queued;
 }
 
 Choice FanOutWriter::ChooseNow(bool crowded) {
@@ -137,7 +171,7 @@ void FanOutWriter::WriteChunk(const WriteRequest& request, size_t begin, size_t 
     ItemOutcome& item = outcome.items[i];
     none = none && item.status == 0;
     int& copies = result->copies[begin + i];
-    copies = std::max(copies, static_cast<int>(item.holders.size()));
+    copies = std::max(copies, item.copies());
     result->items.push_back(std::move(item));
   }
   if (none) metrics_.unanswered.fetch_add(1, std::memory_order_relaxed);
@@ -156,14 +190,17 @@ bool FanOutWriter::RunRound(const std::shared_ptr<WriteOp>& op, const WriteReque
   int lead = choice.order.front();
   const int64_t total_ms =
       std::chrono::duration_cast<std::chrono::milliseconds>(request.deadline - started).count();
+  const bool by_pulls =
+      crowded && request.copies <= static_cast<int>(nodes_.size()) && total_ms >= kPullLeast_ms;
+  const Lanes& first_lanes = LanesFor(by_pulls ? request.copies : 1);
   PaceState state{.strategy = strategy_,
                   .nodes = choice.order.size(),
                   .first_tier = choice.first_tier(),
                   .deadline = request.deadline,
                   .hedge_delay_ms = hedge_max_ms_,
-                  .lead_ms = LeadMs(lead),
+                  .lead_ms = LeadMs(*first_lanes[static_cast<size_t>(lead)]),
                   .stall_ms = kStall_ms};
-  if (crowded) state.first_ask = static_cast<size_t>(request.copies);
+  if (crowded) state.first_ask = by_pulls ? 1 : static_cast<size_t>(request.copies);
   size_t pushed = 0;
   while (true) {
     const WriteOp::Progress progress = op->progress();
@@ -198,7 +235,8 @@ bool FanOutWriter::RunRound(const std::shared_ptr<WriteOp>& op, const WriteReque
     for (; state.asked < step.ask_until; ++state.asked) {
       const int node = choice.order[state.asked];
       op->Expect();
-      if (lanes_[static_cast<size_t>(node)]->Push(op)) {
+      const Lanes& lanes = state.asked == 0 ? first_lanes : lanes_;
+      if (lanes[static_cast<size_t>(node)]->Push(op)) {
         ++pushed;
       } else {
         op->ReportFailure(nodes_[static_cast<size_t>(node)]->address() +

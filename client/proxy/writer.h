@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: MIT
 // Writes: hands the items to the lanes of the chosen nodes and waits for the first durable success
-// of each. Copies (ChatChain-Acks) are counted two ways: nodes that took the item from here, and,
-// where those are too few, what one of them learns from its peers' pulls.
+// of each. Copies (ChatChain-Acks) are counted two ways: nodes that took the item from here, and
+// what one of them learns from its peers' pulls: where the former are too few, and, while many
+// write, from the first. For what comes by a pull is one record, and what two nodes took are two,
+// which every node has to store.
 //
 // Thread-safe; Write() blocks its caller.
 #pragma once
 
 #include <atomic>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -14,6 +17,7 @@
 #include "client/config.h"
 #include "client/proxy/budgets.h"
 #include "client/proxy/write_lane.h"
+#include "common/util/mutex.h"
 
 namespace chatchain {
 
@@ -42,16 +46,15 @@ class FanOutWriter {
   // REQUIRES: at least one item.
   WriteResult Write(WriteRequest request);
 
-  size_t queued_messages(int node) const {
-    return lanes_[static_cast<size_t>(node)]->queued_messages();
-  }
+  size_t queued_messages(int node) const;
 
  private:
   void WriteChunk(const WriteRequest& request, size_t begin, size_t end, WriteResult* result);
   // `crowded`: the lead first, then the nodes behind it.
   Choice ChooseNow(bool crowded);
-  // How long the lead may take.
-  int64_t LeadMs(int lead) const;
+  using Lanes = std::vector<std::unique_ptr<WriteLane>>;  // by node index
+  // Those whose nodes wait for `copies`. Valid as long as this object.
+  const Lanes& LanesFor(int copies) EXCLUDES(lanes_mutex_);
   // One pass over the nodes; true when nobody's queue had room.
   bool RunRound(const std::shared_ptr<WriteOp>& op, const WriteRequest& request, SteadyTime started,
                 WriteResult* result);
@@ -66,9 +69,13 @@ class FanOutWriter {
   ProxyMetrics& metrics_;
   const Clock& clock_;
   std::atomic<uint64_t> rotation_{0};
-  std::atomic<int> writing_{0};                    // calls under way
-  std::atomic<int> lead_{0};                       // the node that is asked first while many write
-  std::vector<std::unique_ptr<WriteLane>> lanes_;  // by node index
+  std::atomic<int> writing_{0};  // calls under way
+  std::atomic<int> lead_{0};     // the node that is asked first while many write
+  const WriteLaneOptions lane_options_;
+  const Lanes lanes_;
+  mutable Mutex lanes_mutex_;
+  // By the number of copies; made when they are first asked for, fewer than there are nodes.
+  std::map<int, Lanes> copy_lanes_ GUARDED_BY(lanes_mutex_);
 };
 
 }  // namespace chatchain

@@ -4,6 +4,7 @@
 #include <catch2/catch.hpp>
 #include <nlohmann/json.hpp>
 
+#include <array>
 #include <chrono>
 #include <future>
 #include <memory>
@@ -559,6 +560,47 @@ TEST_CASE("copies are nodes that took the message, or that one of them knows of"
     CHECK(answer.status == row.status);
     CHECK(Json::parse(answer.body).at("copies") == row.copies);
   }
+}
+
+TEST_CASE("while many write, copies are the pulls of peers; the rest is asked where those fail",
+          "[proxy]") {
+  const int known = GENERATE(2, 1);
+  INFO("copies that a node knows of: " << known);
+  constexpr int kClients = 40;
+  constexpr int kEach = 5;
+  std::atomic<size_t> items{0};
+  // Three nodes, each of which has learnt of `known` copies by the time it answers.
+  std::array<std::unique_ptr<ScriptedNode>, 3> nodes;
+  for (size_t i = 0; i < nodes.size(); ++i) {
+    nodes[i] = std::make_unique<ScriptedNode>([&, i](const ScriptedRequest& request) {
+      items += BatchItems(request).size();
+      std::this_thread::sleep_for(milliseconds(20));
+      const bool asked = !request.Header("ChatChain-Acks").empty();
+      ScriptedAnswer answer =
+          asked ? BatchSays(request, known >= 2 ? 201 : 202,
+                            R"({"id":"x","copies":)" + std::to_string(known) + "}")
+                : BatchSays(request, 201, kObject);
+      answer.bytes.replace(answer.bytes.find("scripted"), 8, "node-" + std::to_string(i));
+      return answer;
+    });
+  }
+  Running proxy(Config({nodes[0]->address(), nodes[1]->address(), nodes[2]->address()}));
+  proxy.AwaitProbes();
+  std::vector<std::future<int>> clients;
+  for (int i = 0; i < kClients; ++i) {
+    clients.push_back(std::async(std::launch::async, [&] {
+      int stored = 0;
+      for (int n = 0; n < kEach; ++n) {
+        const auto answer = proxy.Post(kMessage, With("ChatChain-Acks", "2"));
+        const auto body = Json::parse(answer.body);
+        stored += answer.status == 201 && body.value("copies", 0) >= 2 ? 1 : 0;
+      }
+      return stored;
+    }));
+  }
+  for (auto& client : clients) CHECK(client.get() == kEach);
+  // Two records a message, or more, would be what two nodes took.
+  if (known == 2) CHECK(items < 3 * kClients * kEach / 2);
 }
 
 TEST_CASE("session tokens: joined to a write's answer, handed on with a read", "[proxy]") {
