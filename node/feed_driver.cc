@@ -94,6 +94,9 @@ Try<feed::Page> FeedDriver::Read(const std::string& token, const Filter& filter)
   if (now_ns - last_ns >= std::chrono::nanoseconds(kReachEvery).count() &&
       reached_ns_.compare_exchange_strong(last_ns, now_ns)) {
     feed_.Reach(&*position, now + kReachFor);
+    if (position->behind) hold_back_ = position->hold_back;
+  } else {
+    position->hold_back = hold_back_;
   }
   return ReadPage(*position, filter);
 }
@@ -133,7 +136,7 @@ void FeedDriver::Run() {
 void FeedDriver::Publish() {
   const LogStatePtr begin = storage_.State();
   FeedPosition position;
-  position.covers = ToTokenVector(begin->heads);
+  position.covers = begin->token;
   int64_t last_ref = begin->last_message_ref;
   uint64_t version = begin->version;
   hub_.Reset(last_ref, feed_.Encode(position.covers));

@@ -52,6 +52,7 @@ class FeedDriver final : public feed::Source {
   feed::Hub hub_;
   std::atomic<bool> stopping_{false};
   std::atomic<int64_t> reached_ns_{0};
+  std::atomic<bool> hold_back_{true};      // as the last Reach() that was behind said
   std::atomic<int64_t> followed_ref_{-1};  // -1: nobody follows
   std::thread thread_;
 };

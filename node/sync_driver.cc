@@ -65,7 +65,8 @@ struct SyncDriver::Peer {
   // Guarded by SyncDriver::mutex_ (an attribute cannot name a member of the enclosing object).
   PullSchedule schedule;
   PeerStatus status;
-  HeadVector heads;  // from its last answer
+  HeadVector heads;  // folded, from its last answer
+  bool has_shown_heads = false;
   std::optional<int64_t> offset_ms;
   bool answered_or_failed = false;
   bool behind = true;  // rounds still find more than fits into one answer
@@ -83,7 +84,8 @@ SyncDriver::SyncDriver(Options options, SqliteStorage& storage, CopyTracker& cop
       copies_(copies),
       hlc_(hlc),
       clock_(clock),
-      random_(random) {
+      random_(random),
+      sealer_(options_.node_id, options_.seal_quiet_ms) {
   for (const std::string& address : options_.peers) {
     peers_.push_back(std::make_unique<Peer>(address, options_.interval_ms, clock_.Steady()));
   }
@@ -129,10 +131,11 @@ std::vector<PeerStatus> SyncDriver::peers() const {
   for (const auto& peer : peers_) {
     PeerStatus status = peer->status;
     const HeadVector shown = status.id.empty() ? HeadVector{} : copies_.LastSeen(status.id);
+    const HeadVector answered = Unfold(peer->heads, *state->seals);
     for (const auto& [key, head] : state->heads) {
       // The later of what its pulls and its answers showed.
       Seq theirs = 0;
-      for (const HeadVector* vector : {&shown, static_cast<const HeadVector*>(&peer->heads)}) {
+      for (const HeadVector* vector : {&shown, &answered}) {
         const auto it = vector->find(key);
         if (it != vector->end()) theirs = std::max(theirs, it->second.seq);
       }
@@ -249,10 +252,14 @@ SyncDriver::PullResult SyncDriver::TryPull(Peer& peer, bool relay, int64_t wait_
     return peer.schedule.failures() > 0;
   }();
   const LogStatePtr asked_with = storage_.State();
+  const HeadVector shown = [&] {
+    MutexLock lock(mutex_);
+    return peer.heads;
+  }();
   SyncRequest request;
   request.cluster = options_.cluster;
   request.node = options_.node_id;
-  request.have = asked_with->heads;
+  request.have = HaveFor(*asked_with, shown);
   request.limit = options_.page_records;
   request.max_bytes = options_.page_bytes;
   request.wait_ms = wait_ms;
@@ -366,9 +373,31 @@ SyncDriver::PullResult SyncDriver::TryPull(Peer& peer, bool relay, int64_t wait_
   peer.status.refused_records += refused;
   // Of rounds only: a long poll's answer may be older than the round's that came before it, and
   // readers would take what it lacks for lost.
-  if (relay) peer.heads = std::move(heads);
+  if (relay) {
+    peer.heads = std::move(heads);
+    peer.has_shown_heads = true;
+    PlanSeals();
+  }
   result.ok = true;
   return result;
+}
+
+void SyncDriver::PlanSeals() {
+  std::vector<const HeadVector*> shown;
+  std::vector<std::string> ids;
+  for (const auto& peer : peers_) {
+    shown.push_back(peer->has_shown_heads ? &peer->heads : nullptr);
+    ids.push_back(peer->status.id);
+  }
+  // Who pulls from us and is not pulled by us is known as well.
+  const std::vector<HeadVector> others = copies_.LastSeenExcept(ids);
+  for (const HeadVector& have : others) shown.push_back(&have);
+  Sealer::Plan plan = sealer_.Next(*storage_.State(), shown, clock_.Steady());
+  if (plan.empty()) return;
+  storage_.writer().Post([plan = std::move(plan)](Log& log) {
+    log.AppendSeals(plan.seals);
+    log.MarkShared(plan.shared);
+  });
 }
 
 // Hands a page to the writer; the next one can be fetched meanwhile.
@@ -439,7 +468,8 @@ CatchUp::Outcome SyncDriver::AwaitMissing(const TokenVector& wanted, SteadyTime 
     MutexLock lock(mutex_);
     // With the lock held: what arrives from here on is followed by a wake-up that the wait below
     // sees.
-    missing = Missing(wanted, *storage_.State());
+    const LogStatePtr state = storage_.State();
+    missing = Missing(wanted, *state);
     if (missing.empty()) return outcome;
     const SteadyTime now = clock_.Steady();
     std::vector<ReachPeer> peers;
@@ -451,9 +481,10 @@ CatchUp::Outcome SyncDriver::AwaitMissing(const TokenVector& wanted, SteadyTime 
                        .live = peer.schedule.failures() == 0 && !late,
                        .heads = &peer.heads});
     }
-    ReachVerdict verdict = JudgeReach(wanted, missing, peers, stopping_ || now >= until);
+    ReachVerdict verdict = JudgeReach(wanted, missing, *state, peers, stopping_ || now >= until);
     if (!verdict.wait) {
       outcome.behind = verdict.behind;
+      outcome.coming = verdict.coming;
       outcome.lost = std::move(verdict.lost);
       return outcome;
     }

@@ -18,6 +18,7 @@
 #include "node/service/service.h"
 #include "node/store/sqlite_storage.h"
 #include "node/sync/schedule.h"
+#include "node/sync/sealing.h"
 
 namespace chatchain {
 
@@ -47,6 +48,7 @@ class SyncDriver final : public CatchUp {
     size_t page_records = 1000;
     size_t page_bytes = 8 << 20;
     int64_t session_wait_ms = 500;
+    int64_t seal_quiet_ms = 10'000;  // see Sealer
   };
 
   SyncDriver(Options options, SqliteStorage& storage, CopyTracker& copies, Hlc& hlc,
@@ -82,6 +84,7 @@ class SyncDriver final : public CatchUp {
   Result<size_t, std::string> AwaitWritten(Peer& peer);
   Outcome AwaitMissing(const TokenVector& wanted, SteadyTime deadline);
   void NoteOffset(Peer& peer, int64_t offset_ms);
+  void PlanSeals() REQUIRES(mutex_);
 
   const Options options_;
   SqliteStorage& storage_;
@@ -93,6 +96,7 @@ class SyncDriver final : public CatchUp {
   mutable Mutex mutex_;
   CondVar changed_;
   bool stopping_ GUARDED_BY(mutex_) = false;
+  Sealer sealer_ GUARDED_BY(mutex_);
   std::vector<std::unique_ptr<Peer>> peers_;  // fixed after construction; members see there
 };
 

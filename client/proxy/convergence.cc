@@ -5,6 +5,16 @@
 
 namespace chatchain {
 
+namespace {
+
+// A vector may leave out an epoch that is sealed; it names a greater one of that origin then.
+bool MayMean(const HeadVector& folded, const EpochKey& key) {
+  const auto greater = folded.upper_bound(key);
+  return greater != folded.end() && greater->first.origin == key.origin;
+}
+
+}  // namespace
+
 Convergence Compare(const std::vector<const HeadVector*>& nodes) {
   std::map<EpochKey, Seq> most;
   for (const HeadVector* heads : nodes) {
@@ -24,6 +34,7 @@ Convergence Compare(const std::vector<const HeadVector*>& nodes) {
     int64_t lag = 0;
     for (const auto& [key, seq] : most) {
       const auto held = heads->find(key);
+      if (held == heads->end() && MayMean(*heads, key)) continue;
       lag += static_cast<int64_t>(seq - (held == heads->end() ? 0 : held->second.seq));
     }
     result.lag.push_back(lag);
@@ -39,8 +50,8 @@ Convergence Compare(const std::vector<const HeadVector*>& nodes) {
 
 bool Satisfies(const HeadVector& heads, const TokenVector& token) {
   return std::all_of(token.begin(), token.end(), [&](const auto& entry) {
-    const auto held = heads.find(entry.first);
-    return held != heads.end() && held->second.seq >= entry.second.seq;
+    return Covers(heads, entry.first, entry.second.seq) ||
+           (heads.count(entry.first) == 0 && MayMean(heads, entry.first));
   });
 }
 

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: MIT
-// What the nodes' heads say together: who lacks how much, and whether all hold the same. Pure.
+// What the nodes' heads say together: who lacks how much, and whether all hold the same. Heads are
+// folded (common/protocol/seal.h), and the seals are not known here: an epoch that is left out
+// while a greater one of its origin is named counts as held. Nodes that hold the same name the
+// same. Pure.
 #pragma once
 
 #include <cstdint>

@@ -54,6 +54,7 @@ Hash VectorDigest(const HeadVector& heads) {
 }
 
 bool Covers(const HeadVector& vector, const EpochKey& key, Seq seq) {
+  if (seq == 0) return true;
   const auto it = vector.find(key);
   return it != vector.end() && it->second.seq >= seq;
 }

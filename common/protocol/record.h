@@ -69,7 +69,7 @@ Hash NextChain(const Hash& previous, const Record& record);
 // SHA-256 over the sorted vector: equal digests are equal logs.
 Hash VectorDigest(const HeadVector& heads);
 
-// True when `vector` has `key` at `seq` or further.
+// True when `vector` names `key` at `seq` or further, or `seq` is 0.
 bool Covers(const HeadVector& vector, const EpochKey& key, Seq seq);
 
 bool IsKind(std::string_view text);  // [a-z0-9._-]{1,32}

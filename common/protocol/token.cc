@@ -61,8 +61,8 @@ bool TakeVector(ByteReader* in, TokenVector* vector) {
       EpochKey key{std::string(origin), 0};
       Mark mark;
       // Anyone can make a token: no seq in it may wrap where a database holds 63 bits.
-      if (!in->TakeU64(&key.epoch) || !in->TakeVarint(&mark.seq) || mark.seq == 0 ||
-          mark.seq > INT64_MAX || !in->TakeU64(&mark.chain_prefix)) {
+      if (!in->TakeU64(&key.epoch) || !in->TakeVarint(&mark.seq) || mark.seq > INT64_MAX ||
+          !in->TakeU64(&mark.chain_prefix) || (mark.seq == 0 && mark.chain_prefix != 0)) {
         return false;
       }
       if (!vector->empty() && vector->rbegin()->first >= key) return false;
@@ -120,6 +120,7 @@ void Join(TokenVector* into, const TokenVector& other) {
 }
 
 bool Covers(const TokenVector& vector, const EpochKey& key, Seq seq) {
+  if (seq == 0) return true;
   const auto it = vector.find(key);
   return it != vector.end() && it->second.seq >= seq;
 }

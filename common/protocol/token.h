@@ -17,6 +17,7 @@
 namespace chatchain {
 
 // An epoch as a token names it: the first 8 bytes of the chain tell the branches of a fork apart.
+// With seq 0 it says that nothing of the epoch is covered, although a seal of it may be (seal.h).
 struct Mark {
   Seq seq = 0;
   uint64_t chain_prefix = 0;

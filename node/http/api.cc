@@ -419,7 +419,7 @@ Try<Response> NodeApi::GetMessages(Request& request, const SessionRequest& sessi
   if (const LogStatePtr state = storage_.State(); may_keep && Holds(*state, session)) {
     if (const auto kept = pages_.Find(state->version, request.target)) {
       // As in Service::History: the token covers all that may be seen.
-      reply->token = ToTokenVector(storage_.State()->heads);
+      reply->token = storage_.State()->token;
       return PageResponse(*kept);
     }
   }
@@ -533,7 +533,7 @@ Try<Response> NodeApi::GetReady(Request&) {
     AppendJsonString(&body, storage_.writer().write_error());
   }
   body += ",\"heads\":";
-  AppendHeads(&body, storage_.State()->heads);
+  AppendHeads(&body, storage_.State()->folded);
   body += '}';
   return http::JsonResponse(state == "ready" ? 200 : 503, std::move(body));
 }

@@ -29,6 +29,8 @@ Try<http::Response> NodeApi::GetMetrics(http::Request&) {
   gauge("chatchain_node_messages", "Messages stored.", static_cast<double>(state->messages));
   gauge("chatchain_node_epochs", "Epochs in the vector of heads.",
         static_cast<double>(state->heads.size()));
+  gauge("chatchain_node_open_epochs", "Epochs that tokens name; the others are sealed.",
+        static_cast<double>(state->token.size()));
   gauge("chatchain_node_forked_epochs", "Epochs frozen because two branches of them exist.",
         static_cast<double>(state->forks.size()));
   gauge("chatchain_node_id_runs_twice", "1 when another process was seen under this node's id.",

@@ -44,7 +44,7 @@ Try<ConversationPage> Conversations::List(const ConversationQuery& query,
                                           SteadyTime deadline) {
   if (cursor) catch_up_.Reach(cursor->covers, deadline);
   const LogStatePtr state = storage_.State();
-  const TokenVector covers = cursor ? cursor->covers : ToTokenVector(state->heads);
+  const TokenVector covers = cursor ? cursor->covers : state->token;
 
   Filter mine;
   mine.participants = {query.participant};

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "node/service/copies.h"
 
+#include <algorithm>
 #include <set>
 
 namespace chatchain {
@@ -47,6 +48,15 @@ HeadVector CopyTracker::LastSeen(const std::string& node) const {
   MutexLock lock(mutex_);
   const auto it = have_.find(node);
   return it == have_.end() ? HeadVector{} : it->second;
+}
+
+std::vector<HeadVector> CopyTracker::LastSeenExcept(const std::vector<std::string>& ids) const {
+  std::vector<HeadVector> seen;
+  MutexLock lock(mutex_);
+  for (const auto& [node, have] : have_) {
+    if (std::find(ids.begin(), ids.end(), node) == ids.end()) seen.push_back(have);
+  }
+  return seen;
 }
 
 uint64_t CopyTracker::version() const {

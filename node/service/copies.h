@@ -29,6 +29,9 @@ class CopyTracker {
   // What `node` has shown last; empty when it never pulled.
   HeadVector LastSeen(const std::string& node) const;
 
+  // The same of every node that pulls and is none of `ids`.
+  std::vector<HeadVector> LastSeenExcept(const std::vector<std::string>& ids) const;
+
   uint64_t version() const;
   // Waits for a change after `version`; false when the deadline passed or Interrupt() was called.
   bool WaitForChange(uint64_t version, SteadyTime deadline) const;

@@ -12,6 +12,7 @@ namespace {
 TokenVector Beyond(const TokenVector& covers, const LogState& state) {
   TokenVector beyond;
   for (const auto& [key, mark] : covers) {
+    if (mark.seq == 0) continue;
     const auto it = state.epochs.find(key);
     if (it == state.epochs.end() || (!it->second.frozen && it->second.head.seq < mark.seq)) {
       beyond.emplace_hint(beyond.end(), key, mark);
@@ -20,16 +21,12 @@ TokenVector Beyond(const TokenVector& covers, const LogState& state) {
   return beyond;
 }
 
-void Advance(TokenVector* covers, const TokenVector& moved) {
-  for (const auto& [key, mark] : moved) (*covers)[key] = mark;
-}
-
 }  // namespace
 
 Try<FeedPosition> Feed::Decode(const std::optional<std::string>& after) const {
   FeedPosition position;
   if (!after) {
-    position.covers = ToTokenVector(storage_.State()->heads);
+    position.covers = storage_.State()->token;
   } else if (*after != "begin") {
     auto decoded = tokens_.DecodeFeed(*after);
     if (!decoded) return Err(std::move(decoded.error()));
@@ -57,6 +54,7 @@ void Feed::Reach(FeedPosition* position, SteadyTime deadline) {
     position->gap = true;
   }
   position->behind = !Beyond(position->covers, *state).empty();
+  position->hold_back = outcome.coming;
 }
 
 Try<FeedAnswer> Feed::Read(const FeedPosition& position, const Filter& filter, size_t max_items,
@@ -65,34 +63,31 @@ Try<FeedAnswer> Feed::Read(const FeedPosition& position, const Filter& filter, s
   FeedAnswer answer;
   answer.version = state->version;
   answer.position = position;
-  TokenVector& covers = answer.position.covers;
-  TokenVector beyond = Beyond(covers, *state);
-  answer.position.behind = !beyond.empty();
+  answer.position.behind = !Beyond(position.covers, *state).empty();
   FeedQuery query;
   query.after = &position.covers;
   query.filter = &filter;
   query.max_items = max_items;
   query.max_bytes = max_bytes;
   query.new_above_ref = new_above_ref;
+  query.hold_back = position.hold_back;
   auto page = storage_.ReadFeed(query, *state);
   if (!page) return Err(std::move(page.error()));
   answer.more = page->more;
   answer.steps.reserve(page->items.size());
+  FoldedPosition at(position.covers, *state->seals);
   for (FeedItem& item : page->items) {
-    Advance(&covers, item.moved);
-    answer.steps.push_back({std::move(item.shown), item.message_ref, Encode(covers)});
+    at.Advance(item.moved);
+    answer.steps.push_back({std::move(item.shown), item.message_ref, Encode(at.folded())});
   }
-  if (answer.more) {
-    Advance(&covers, page->moved);
+  if (answer.more || answer.position.behind) {
+    at.Advance(page->moved);
+    answer.position.covers = at.folded();
     return answer;
   }
   // At the end all that is here is covered, in one form for all who are there.
-  covers = ToTokenVector(state->heads);
-  if (beyond.empty()) {
-    answer.live_after = state->last_message_ref;
-  } else {
-    for (const auto& [key, mark] : beyond) covers[key] = mark;
-  }
+  answer.position.covers = state->token;
+  answer.live_after = state->last_message_ref;
   return answer;
 }
 

@@ -22,6 +22,10 @@ struct FeedPosition {
   TokenVector covers;
   bool behind = false;  // this node lacks something of it
   bool gap = false;     // something of it is gone, and was taken out
+  // While it is behind: what it covers of epochs that it does not name may be said by seals that
+  // are not here yet. Nothing of these is given meanwhile; where no live peer can bring the seals,
+  // it is, perhaps again.
+  bool hold_back = true;
 };
 
 struct FeedStep {

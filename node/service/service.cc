@@ -14,6 +14,10 @@ constexpr auto kAnswerMargin = std::chrono::milliseconds(50);
 TokenVector Within(const TokenVector& vector, const LogState& state) {
   TokenVector within;
   for (const auto& [key, mark] : vector) {
+    if (mark.seq == 0) {
+      within[key] = mark;
+      continue;
+    }
     const auto it = state.epochs.find(key);
     if (it == state.epochs.end() || it->second.head.seq == 0) continue;
     const Position& head = it->second.head;
@@ -25,6 +29,17 @@ TokenVector Within(const TokenVector& vector, const LogState& state) {
     within[key] = mark.seq <= head.seq ? mark : Mark{head.seq, head.chain.Prefix64()};
   }
   return within;
+}
+
+// Adds to a session's token all that `state` holds, in its folded form.
+void JoinState(TokenVector* session, const LogState& state) {
+  TokenVector joined = state.token;
+  for (const auto& [key, mark] : *session) {
+    if (Covers(state.heads, key, mark.seq)) continue;
+    Mark& mine = joined[key];
+    if (mark.seq > mine.seq) mine = mark;
+  }
+  *session = std::move(joined);
 }
 
 Try<Sent> ToSent(const ValidMessage& message, const Appended& outcome) {
@@ -102,8 +117,8 @@ int Service::WaitForCopies(int64_t message_ref, int needed, SteadyTime deadline)
 
 SessionAnswer Service::CurrentSession(const SessionRequest& session) const {
   SessionAnswer answer;
-  answer.token = ToTokenVector(storage_.State()->heads);
-  if (session.token) Join(&answer.token, *session.token);
+  if (session.token) answer.token = *session.token;
+  JoinState(&answer.token, *storage_.State());
   return answer;
 }
 
@@ -138,7 +153,7 @@ Try<HistoryAnswer> Service::History(const ListQuery& query, const std::optional<
   history.filter = &query.filter;
   history.descending = query.descending;
   history.limit = limit;
-  TokenVector covers = ToTokenVector(state->heads);
+  TokenVector covers = state->token;
   HistoryAnswer answer;
   answer.version = state->version;
   answer.session = std::move(*entered);
@@ -161,10 +176,17 @@ Try<HistoryAnswer> Service::History(const ListQuery& query, const std::optional<
   }
   auto page = storage_.ReadHistory(history, *state);
   if (!page) return Err(std::move(page.error()));
+  // As for what is missing, above: the feed behind the last page brings it.
+  if (query.descending && !page->apart.empty()) {
+    return Err(
+        Unavailable("this node has another branch of what the cursor covers: ask another "
+                    "node, or begin the walk again"));
+  }
+  for (const EpochKey& key : page->apart) covers.erase(key);
   answer.page = std::move(*page);
   // Stamps are shown as they are now, which may be earlier than `state` had them: the token covers
   // that.
-  Join(&answer.session.token, ToTokenVector(storage_.State()->heads));
+  JoinState(&answer.session.token, *storage_.State());
   if (answer.page.more) {
     answer.next = Cursor{std::move(covers), answer.page.items.back().place, query.Hash()};
   } else {
@@ -193,7 +215,7 @@ Try<Service::Found> Service::Find(const MessageId& id, const SessionRequest& ses
   if (!shown) return Err(std::move(shown.error()));
   found.shown = std::move(*shown);
   // The token afterwards: it must cover what was seen.
-  Join(&found.session.token, ToTokenVector(storage_.State()->heads));
+  JoinState(&found.session.token, *storage_.State());
   return found;
 }
 

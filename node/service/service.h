@@ -21,6 +21,7 @@ class CatchUp {
  public:
   struct Outcome {
     bool behind = false;         // something of the token is still missing
+    bool coming = false;         // a live peer has something of that, or may have
     std::vector<EpochKey> lost;  // every known peer was asked for these, none has them
   };
   virtual ~CatchUp() = default;

@@ -69,6 +69,7 @@ struct HistoryQuery {
 struct HistoryPage {
   std::vector<HistoryItem> items;
   bool more = false;
+  std::vector<EpochKey> apart;  // of what the walk gives: here, another branch; nothing is given
 };
 
 // Messages in the order in which they arrived here: of all that `after` covers no record of.
@@ -79,6 +80,9 @@ struct FeedQuery {
   size_t max_bytes = 1 << 20;  // of texts, roughly; one item is always given
   // For who has followed every commit: what has a greater message_ref is new, anything else known.
   std::optional<int64_t> new_above_ref;
+  // Nothing is given of epochs that `after` does not name below one of which it goes beyond the
+  // state: seals that are not here yet may say that it covers them.
+  bool hold_back = true;
 };
 
 struct FeedItem {

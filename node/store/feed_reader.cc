@@ -2,6 +2,9 @@
 // The feed's side of the reader: records in the order of their arrival.
 #include <algorithm>
 #include <limits>
+#include <map>
+#include <set>
+#include <string>
 
 #include "common/protocol/filter.h"
 #include "node/store/log.h"
@@ -18,12 +21,30 @@ constexpr size_t kMaxPassed = 5000;
 struct EpochOfRef {
   const EpochKey* key = nullptr;
   const LogState::EpochState* state = nullptr;
+  // What of it the position covers cannot be told: it is not named, and a seal of it may lie in
+  // what is not here yet. Nothing of it is given until that has come.
+  bool held_back = false;
 };
+
+// The greatest epoch of each origin of which the position goes beyond `state`.
+std::map<std::string, Epoch> BeyondOf(const TokenVector& position, const LogState& state) {
+  std::map<std::string, Epoch> beyond;
+  for (const auto& [key, mark] : position) {
+    const auto it = state.epochs.find(key);
+    if (it == state.epochs.end() ? mark.seq > 0
+                                 : !it->second.frozen && it->second.head.seq < mark.seq) {
+      Epoch& greatest = beyond[key.origin];
+      greatest = std::max(greatest, key.epoch);
+    }
+  }
+  return beyond;
+}
 
 }  // namespace
 
 // The arrival of the earliest record that is not covered; none where all are.
 std::optional<int64_t> ReadConnection::FirstUncovered(const Coverage& covered,
+                                                      const std::set<int64_t>& held_back,
                                                       const LogState& state) {
   Statement& select = Cached("SELECT arrival FROM records WHERE epoch=? AND seq=?");
   std::optional<int64_t> first;
@@ -31,7 +52,7 @@ std::optional<int64_t> ReadConnection::FirstUncovered(const Coverage& covered,
     const int64_t ref = state.epochs.at(key).ref;
     const auto it = covered.up_to.find(ref);
     const Seq up_to = it == covered.up_to.end() ? 0 : it->second;
-    if (up_to >= head.seq) continue;
+    if (up_to >= head.seq || held_back.count(ref) > 0) continue;
     ScopedReset reset(select);
     select.Bind(1, ref).Bind(2, static_cast<int64_t>(up_to + 1));
     if (!select.Step()) continue;
@@ -61,15 +82,21 @@ ReadFeedPage ReadConnection::ReadFeed(const FeedQuery& query, const LogState& st
   FeedPage& page = result.page;
   Coverage covered = MakeCoverage(*query.after, state);
   std::unordered_map<int64_t, EpochOfRef> epochs;
+  std::set<int64_t> held_back;
+  const std::map<std::string, Epoch> beyond = BeyondOf(*query.after, state);
   for (const auto& [key, epoch] : state.epochs) {
-    epochs[epoch.ref] = {&key, &epoch};
+    const auto greatest = beyond.find(key.origin);
+    const bool held = query.hold_back && greatest != beyond.end() && key.epoch < greatest->second &&
+                      query.after->count(key) == 0;
+    if (held) held_back.insert(epoch.ref);
+    epochs[epoch.ref] = {&key, &epoch, held};
     // On which branch of a fork the token stands beyond our end cannot be told.
     const auto it = covered.up_to.find(epoch.ref);
     if (epoch.frozen && it != covered.up_to.end() && it->second > epoch.head.seq) {
       covered.up_to.erase(it);
     }
   }
-  const auto first = FirstUncovered(covered, state);
+  const auto first = FirstUncovered(covered, held_back, state);
   if (!first) return result;
 
   // Bodies are read one by one: most of a page may be covered, or known by another record.
@@ -106,7 +133,10 @@ ReadFeedPage ReadConnection::ReadFeed(const FeedQuery& query, const LogState& st
     const Seq seq = static_cast<Seq>(records.Int(2));
     // Committed after `state`, and so is all that follows.
     if (epoch == epochs.end() || seq > epoch->second.state->head.seq) break;
-    if (epoch->second.state->frozen || covered.Covers(epoch->first, seq)) continue;
+    if (epoch->second.state->frozen || epoch->second.held_back ||
+        covered.Covers(epoch->first, seq)) {
+      continue;
+    }
     if (passed == kMaxPassed || page.items.size() == query.max_items || bytes >= query.max_bytes) {
       page.more = true;
       break;

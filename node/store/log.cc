@@ -144,7 +144,29 @@ void Log::LoadEpochs() {
     epochs_.emplace(key, state);
   }
   select.Reset();
+  LoadSeals();
   if (!doubtful.empty()) MendHeads(doubtful);
+}
+
+void Log::LoadSeals() {
+  Statement select(db_,
+                   "SELECT e.origin, e.epoch, r.seq, r.payload FROM records r JOIN epochs e ON "
+                   "e.ref=r.epoch WHERE r.kind=? AND e.frozen=0 AND r.seq<=e.seq");
+  select.BindText(1, kSealKind);
+  while (select.Step()) {
+    const EpochKey in{std::string(select.Text(0)), static_cast<Epoch>(select.Int(1))};
+    const auto at = static_cast<Seq>(select.Int(2));
+    const auto sealed = DecodeSeal(in, select.Blob(3));
+    int64_t damaged_message = 0;
+    // Vectors are read by them: a flipped bit must not say what others hold.
+    if (sealed && RecordIsSound(in, at, &damaged_message)) seals_.Add(*sealed, in, at);
+  }
+}
+
+Seals& Log::TouchSeals() {
+  if (!undo_seals_) undo_seals_ = seals_;
+  shown_seals_.reset();
+  return seals_;
 }
 
 void Log::Begin() {
@@ -156,6 +178,7 @@ void Log::Begin() {
 
 void Log::ForgetUndo() noexcept {
   undo_.clear();
+  undo_seals_.reset();
   undo_live_ = live_;
   undo_arrival_ = last_arrival_;
   undo_messages_ = messages_;
@@ -180,6 +203,10 @@ void Log::Rollback() {
     } else {
       epochs_.erase(it->first);
     }
+  }
+  if (undo_seals_) {
+    seals_ = std::move(*undo_seals_);
+    shown_seals_.reset();
   }
   live_ = undo_live_;
   last_arrival_ = undo_arrival_;
@@ -368,17 +395,66 @@ void Log::InsertRecord(int64_t epoch_ref, const Record& record, std::optional<in
   insert.BindBlob(8, record.chain.view()).Run();
 }
 
-void Log::AppendOwn(const Hash& digest, Stamp stamp, int64_t message_ref) {
-  const EpochKey key = LiveEpoch();
-  EpochState& state = Touch(key);
-  Record record;
-  record.epoch = key;
+void Log::AppendRecord(Record record, std::optional<int64_t> message_ref,
+                       const std::optional<std::string>& payload) {
+  record.epoch = LiveEpoch();
+  EpochState& state = Touch(record.epoch);
   record.seq = state.head.seq + 1;
+  record.chain = NextChain(state.head.chain, record);
+  InsertRecord(state.ref, record, message_ref, payload);
+  state.head = {record.seq, record.chain};
+}
+
+void Log::AppendOwn(const Hash& digest, Stamp stamp, int64_t message_ref) {
+  Record record;
   record.stamp = stamp;
   record.digest = digest;
-  record.chain = NextChain(state.head.chain, record);
-  InsertRecord(state.ref, record, message_ref, std::nullopt);
-  state.head = {record.seq, record.chain};
+  AppendRecord(std::move(record), message_ref, std::nullopt);
+}
+
+void Log::AppendPayload(std::string_view kind, const std::string& payload) {
+  Record record;
+  record.kind = kind;
+  record.stamp = clock_.Accept(std::nullopt);
+  record.digest = Sha256(payload);
+  AppendRecord(std::move(record), std::nullopt, payload);
+}
+
+void Log::AppendSeals(const std::vector<SealedHead>& heads) {
+  for (const SealedHead& sealed : heads) {
+    const auto it = epochs_.find(sealed.epoch);
+    if (!live_ || sealed.epoch.origin != live_->origin || sealed.epoch >= *live_ ||
+        it == epochs_.end() || it->second.frozen || it->second.head != sealed.end) {
+      continue;
+    }
+    const std::vector<Seal>& seals = seals_.Of(sealed.epoch);
+    if (std::any_of(seals.begin(), seals.end(),
+                    [&](const Seal& seal) { return seal.end == sealed.end; })) {
+      continue;
+    }
+    AppendPayload(kSealKind, EncodeSeal(sealed));
+    TouchSeals().Add(sealed, *live_, epochs_.at(*live_).head.seq);
+  }
+}
+
+void Log::MarkShared(const std::vector<Seals::Place>& places) {
+  for (const Seals::Place& place : places) TouchSeals().MarkShared(place);
+}
+
+// Its epoch waits until what it seals is here, on that branch.
+Log::SealFit Log::FitOf(const SealedHead& sealed) {
+  const auto it = epochs_.find(sealed.epoch);
+  if (it == epochs_.end()) return SealFit::kWaits;
+  const EpochState& state = it->second;
+  if (state.frozen) return SealFit::kTaken;
+  if (state.head.seq < sealed.end.seq) return SealFit::kWaits;
+  Hash chain = state.head.chain;
+  if (state.head.seq > sealed.end.seq) {
+    Statement select(db_, "SELECT chain FROM records WHERE epoch=? AND seq=?");
+    select.Bind(1, state.ref).Bind(2, static_cast<int64_t>(sealed.end.seq));
+    if (!select.Step() || !Hash::FromBytes(select.Blob(0), &chain)) return SealFit::kWaits;
+  }
+  return chain == sealed.end.chain ? SealFit::kTaken : SealFit::kForked;
 }
 
 Appended Log::Append(const AppendItem& item) {
@@ -445,6 +521,7 @@ Applied Log::Apply(const VerifiedRun& run) {
 
   const int64_t epoch_ref = Touch(run.epoch).ref;
   int64_t damaged_message = 0;
+  std::optional<Fork> fork;
   Position last = head;
   for (auto it = run.records.begin() + static_cast<std::ptrdiff_t>(skip); it != run.records.end();
        ++it) {
@@ -467,6 +544,16 @@ Applied Log::Apply(const VerifiedRun& run) {
       }
       message_ref = stored->ref;
       AddStamp(*stored, record.stamp);
+    } else if (record.kind == kSealKind) {
+      if (const auto sealed = DecodeSeal(run.epoch, *it->payload)) {
+        const SealFit fit = FitOf(*sealed);
+        if (fit == SealFit::kForked) fork = Fork{sealed->epoch, sealed->end.seq};
+        if (fit != SealFit::kTaken) {
+          applied.stopped = true;
+          break;
+        }
+        TouchSeals().Add(*sealed, run.epoch, record.seq);
+      }
     }
     InsertRecord(epoch_ref, record, message_ref, it->payload);
     clock_.Observe(record.stamp);
@@ -474,6 +561,7 @@ Applied Log::Apply(const VerifiedRun& run) {
     ++applied.records;
   }
   Touch(run.epoch).head = last;
+  if (fork) Freeze(*fork);
   // With the heads lowered that vouch for it, the peer sends it whole.
   if (damaged_message != 0) RepairMessage(damaged_message);
   return applied;
@@ -511,6 +599,9 @@ LogStatePtr Log::Snapshot() {
     const auto it = epochs_.find(each.first);
     return it == epochs_.end() || it->second.frozen || it->second.head.seq >= each.second;
   });
+  if (!shown_seals_) shown_seals_ = std::make_shared<const Seals>(seals_);
+  state->seals = shown_seals_;
+  Fold(state.get());
   for (const auto& [key, seq] : given_up_) state->damaged.push_back({key, seq});
   state->live = live_;
   state->id_runs_twice = id_runs_twice_;

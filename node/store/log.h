@@ -58,13 +58,18 @@ class Log {
   // Freeze().
   Applied Apply(const VerifiedRun& run);
 
+  // Seals epochs of our own, in the live one; as many as still are what the plan says.
+  void AppendSeals(const std::vector<SealedHead>& heads);
+  // Those are known to be shared from now on, as long as this process lives.
+  void MarkShared(const std::vector<Seals::Place>& places);
+
   // Does what each of them asks for.
   void Heed(const Findings& findings);
 
   // Freezes an epoch of which two branches exist and announces its messages anew where nothing else
   // vouches for them. Does nothing when it is frozen already, or when the fork was seen above our
   // head: that head has been lowered since. A difference that our own damage explains is repaired
-  // instead.
+  // instead. An epoch of which nothing is held is frozen as well: a seal may name it.
   void Freeze(const Fork& fork);
 
   // Lowers every head that vouches for the damaged record, so that it is pulled again; announces
@@ -99,6 +104,7 @@ class Log {
   };
 
   void LoadEpochs();
+  void LoadSeals();
   void LoadNameTail();
   void ForgetUndo() noexcept;
   // What a repair still has to settle.
@@ -128,7 +134,18 @@ class Log {
   void InsertRecord(int64_t epoch_ref, const Record& record, std::optional<int64_t> message_ref,
                     const std::optional<std::string>& payload);
   void AppendOwn(const Hash& digest, Stamp stamp, int64_t message_ref);
+  void AppendPayload(std::string_view kind, const std::string& payload);
+  void AppendRecord(Record record, std::optional<int64_t> message_ref,
+                    const std::optional<std::string>& payload);
+  // Of a seal that a run brings.
+  enum class SealFit { kTaken, kWaits, kForked };
+  SealFit FitOf(const SealedHead& sealed);
+  // As they are from now on; Rollback() takes it back.
+  Seals& TouchSeals();
   void LowerHead(const EpochKey& key, Seq damaged, Loose* loose);
+  void LowerHeadOnce(const EpochKey& key, Seq damaged, Loose* loose);
+  // Lowers what holds a seal of `key` beyond its head.
+  void LowerSealing(const EpochKey& key, Loose* loose);
   void RemoveMessage(int64_t ref, Loose* loose);
   void Settle(Loose loose);
   void MendHeads(const std::vector<EpochKey>& doubtful);
@@ -157,6 +174,10 @@ class Log {
   uint64_t version_ = 0;
   uint64_t repaired_records_ = 0;
   std::map<EpochKey, Seq> given_up_;  // see LogState::damaged; some of it may be back
+
+  Seals seals_;  // in epochs that are not frozen
+  std::optional<Seals> undo_seals_;
+  std::shared_ptr<const Seals> shown_seals_;  // a copy for readers; null after a change
 
   NameTail name_tail_;
   int64_t names_mark_ = 0;  // NameTail::complete_up_to(), as it is stored

@@ -44,7 +44,9 @@ void Log::MendHeads(const std::vector<EpochKey>& doubtful) {
       Touch(key);
       const Position found = epochs_.at(key).head;
       if (found.seq > 0) Repair({key, found.seq});
-      Settle({.damaged = {}, .uncovered = {}, .orphans = true});
+      Loose loose{.damaged = {}, .uncovered = {}, .orphans = true};
+      LowerSealing(key, &loose);
+      Settle(std::move(loose));
       const EpochState& state = epochs_.at(key);
       update_epoch_.Bind(1, static_cast<int64_t>(state.head.seq))
           .BindBlob(2, state.head.chain.view());
@@ -112,7 +114,30 @@ void Log::RepairMessage(int64_t message_ref) {
 }
 
 // Takes `damaged` and all above it out of the epoch, and further down what does not hold as a head.
+// A seal goes, with all above it, when what it seals does: vectors that cover it would mean records
+// that nobody may have any more, and its epoch could not be taken by anybody else.
 void Log::LowerHead(const EpochKey& key, Seq damaged, Loose* loose) {
+  LowerHeadOnce(key, damaged, loose);
+  LowerSealing(key, loose);
+}
+
+void Log::LowerSealing(const EpochKey& key, Loose* loose) {
+  std::vector<EpochKey> lowered = {key};
+  while (!lowered.empty()) {
+    const EpochKey lower = std::move(lowered.back());
+    lowered.pop_back();
+    const EpochState& state = epochs_.at(lower);
+    if (state.frozen) continue;
+    // Each of them leaves seals_.
+    for (const Seal& seal : std::vector<Seal>(seals_.Of(lower))) {
+      if (seal.end.seq <= state.head.seq) continue;
+      LowerHeadOnce(seal.in, seal.at, loose);
+      lowered.push_back(seal.in);
+    }
+  }
+}
+
+void Log::LowerHeadOnce(const EpochKey& key, Seq damaged, Loose* loose) {
   if (live_ == key) live_.reset();
   EpochState& state = Touch(key);
   if (state.head.seq < damaged) return;
@@ -143,6 +168,7 @@ void Log::LowerHead(const EpochKey& key, Seq damaged, Loose* loose) {
     if (damaged_message != 0) loose->damaged.push_back(damaged_message);
     from = state.head.seq;
   }
+  TouchSeals().RemoveAbove(key, state.head.seq);
   spdlog::error(
       "the record {} at {} is damaged on disk: its head goes back to {} and it is fetched "
       "again from a peer",
@@ -217,7 +243,14 @@ void Log::Settle(Loose loose) {
 
 void Log::Freeze(const Fork& fork) {
   const auto it = epochs_.find(fork.epoch);
-  if (it == epochs_.end() || it->second.frozen || fork.seen_at > it->second.head.seq) return;
+  if (it == epochs_.end()) {
+    if (fork.seen_at != 0) return;
+    spdlog::error("the epoch {}, of which nothing is here, is forked (a peer says): it is frozen",
+                  ToText(fork.epoch));
+    Touch(fork.epoch).frozen = true;
+    return;
+  }
+  if (it->second.frozen || fork.seen_at > it->second.head.seq) return;
   int64_t damaged_message = 0;
   if (fork.seen_at != 0 && !RecordIsSound(fork.epoch, fork.seen_at, &damaged_message)) {
     Repair({fork.epoch, fork.seen_at});
@@ -230,6 +263,8 @@ void Log::Freeze(const Fork& fork) {
   AbandonLiveEpoch(fork.epoch);
   EpochState& state = Touch(fork.epoch);
   state.frozen = true;
+  // Its seals count no more: vectors do not name it, and so cannot cover them.
+  TouchSeals().RemoveAbove(fork.epoch, 0);
   // Settle() reads the flag from the table.
   update_epoch_.Bind(1, static_cast<int64_t>(state.head.seq)).BindBlob(2, state.head.chain.view());
   update_epoch_.Bind(3, 1).Bind(4, state.ref).Run();

@@ -286,7 +286,7 @@ ReadPage ReadConnection::ReadHistory(const HistoryQuery& query, const LogState& 
   ReadPage result;
   HistoryPage& page = result.page;
   std::optional<Coverage> covered;
-  if (query.covers != nullptr) covered = MakeCoverage(*query.covers, state);
+  if (query.covers != nullptr) covered = MakeCoverage(*query.covers, state, &page.apart);
   std::vector<std::unique_ptr<Source>> sources;
   const std::vector<Walk> walks = PlanWalks(*query.filter);
   for (size_t i = 0; i < walks.size(); ++i) {
@@ -375,9 +375,11 @@ std::optional<ShownMessage> ReadConnection::Find(const MessageId& id, const LogS
   return shown;
 }
 
-Coverage ReadConnection::MakeCoverage(const TokenVector& token, const LogState& state) {
+Coverage ReadConnection::MakeCoverage(const TokenVector& token, const LogState& state,
+                                      std::vector<EpochKey>* apart) {
   Coverage coverage;
   for (const auto& [key, mark] : token) {
+    if (mark.seq == 0) continue;
     const auto it = state.epochs.find(key);
     if (it == state.epochs.end()) continue;
     const LogState::EpochState& epoch = it->second;
@@ -392,9 +394,25 @@ Coverage ReadConnection::MakeCoverage(const TokenVector& token, const LogState& 
         chain = select.Step() && Hash::FromBytes(select.Blob(0), &found) ? std::optional(found)
                                                                          : std::nullopt;
       }
-      if (!chain || chain->Prefix64() != mark.chain_prefix) continue;
+      if (!chain || chain->Prefix64() != mark.chain_prefix) {
+        if (apart != nullptr) apart->push_back(key);
+        continue;
+      }
     }
     coverage.up_to[epoch.ref] = mark.seq;
+  }
+  // What it leaves out; greater epochs first, since the seals stand there.
+  const auto& by_epoch = state.seals->by_epoch();
+  for (auto it = by_epoch.rbegin(); it != by_epoch.rend(); ++it) {
+    if (token.count(it->first) > 0) continue;
+    Seq up_to = 0;
+    for (const Seal& seal : it->second) {
+      if (coverage.Covers(state.epochs.at(seal.in).ref, seal.at)) {
+        up_to = std::max(up_to, seal.end.seq);
+      }
+    }
+    const auto epoch = state.epochs.find(it->first);
+    if (up_to > 0 && epoch != state.epochs.end()) coverage.up_to[epoch->second.ref] = up_to;
   }
   return coverage;
 }

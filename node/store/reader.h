@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -90,8 +91,11 @@ class ReadConnection final : public LogReader {
   class Source;
 
   Statement& Cached(const std::string& sql);
-  Coverage MakeCoverage(const TokenVector& token, const LogState& state);
-  std::optional<int64_t> FirstUncovered(const Coverage& covered, const LogState& state);
+  // `apart`: where the token is on another branch of a fork than we are.
+  Coverage MakeCoverage(const TokenVector& token, const LogState& state,
+                        std::vector<EpochKey>* apart = nullptr);
+  std::optional<int64_t> FirstUncovered(const Coverage& covered, const std::set<int64_t>& held_back,
+                                        const LogState& state);
   std::optional<Hash> ChainBefore(const EpochKey& key, int64_t epoch_ref, Seq seq);
   std::optional<Stamp> CoveredStamp(int64_t message_ref, const Coverage& coverage);
 

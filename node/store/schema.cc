@@ -88,6 +88,11 @@ CREATE INDEX records_by_message ON records(message, epoch, seq, stamp)
   WHERE message IS NOT NULL AND message<>arrival;
 )sql";
 
+// Finds the seals among the records at a start. Files of the first versions of this format have no
+// such index: it is added when they are opened, and those versions keep it up like any other.
+constexpr const char* kKindIndex =
+    "CREATE INDEX IF NOT EXISTS records_by_kind ON records(kind) WHERE kind IS NOT NULL";
+
 std::string QuickCheck(const Database& db) {
   Statement check(db, "PRAGMA quick_check(1)");
   return check.Step() ? std::string(check.Text(0)) : "no answer";
@@ -108,6 +113,7 @@ std::string WayOut(const std::string& path) {
 void CreateTables(Database* db, const std::string& cluster) {
   db->Execute("BEGIN IMMEDIATE");
   db->Execute(kSchema);
+  db->Execute(kKindIndex);
   Statement insert(*db, "INSERT INTO meta(name, value) VALUES ('cluster', ?)");
   insert.BindText(1, cluster).Run();
   db->Execute(("PRAGMA application_id=" + std::to_string(kApplicationId)).c_str());
@@ -183,6 +189,11 @@ Result<std::unique_ptr<Database>, std::string> OpenForWriting(const std::string&
     if (select.Text(0) != cluster) {
       return Err(path + " belongs to the cluster \"" + std::string(select.Text(0)) +
                  "\", not to \"" + cluster + "\"; set cluster.name or choose another --data-dir");
+    }
+    try {
+      db->Execute(kKindIndex);
+    } catch (const SqliteError& error) {
+      if (!error.disk_full()) throw;  // without it a start only takes longer
     }
     return db;
   } catch (const SqliteError& error) {

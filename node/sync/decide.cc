@@ -8,6 +8,7 @@ namespace chatchain {
 std::vector<EpochKey> Missing(const TokenVector& wanted, const LogState& state) {
   std::vector<EpochKey> missing;
   for (const auto& [key, mark] : wanted) {
+    if (mark.seq == 0) continue;
     const auto it = state.epochs.find(key);
     if (it == state.epochs.end() || (!it->second.frozen && it->second.head.seq < mark.seq)) {
       missing.push_back(key);
@@ -18,11 +19,9 @@ std::vector<EpochKey> Missing(const TokenVector& wanted, const LogState& state) 
 
 std::vector<EpochKey> BeyondFork(const TokenVector& wanted, const LogState& state) {
   std::vector<EpochKey> beyond;
-  for (const auto& [key, mark] : wanted) {
-    const auto it = state.epochs.find(key);
-    if (it != state.epochs.end() && it->second.frozen && it->second.head.seq < mark.seq) {
-      beyond.push_back(key);
-    }
+  for (const EpochKey& key : state.forks) {
+    const auto mark = Meant(wanted, key, *state.seals);
+    if (mark && state.epochs.at(key).head.seq < mark->seq) beyond.push_back(key);
   }
   return beyond;
 }
@@ -35,8 +34,27 @@ bool Reaches(const LogState& state, const HeadVector& ends) {
   });
 }
 
+namespace {
+
+// Whether a peer with these heads has `key` at `seq`. It may where the heads leave the epoch out
+// and go further than we do in a greater one: there may be a seal that we do not know.
+bool MayHold(const HeadVector& heads, const EpochKey& key, Seq seq, const LogState& state) {
+  if (Covers(heads, key, seq)) return true;
+  if (heads.count(key) > 0) return false;
+  const auto meant = Meant(heads, key, *state.seals);
+  if (meant && meant->seq >= seq) return true;
+  for (auto it = heads.upper_bound(key); it != heads.end() && it->first.origin == key.origin;
+       ++it) {
+    if (!Covers(state.heads, it->first, it->second.seq)) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
 ReachVerdict JudgeReach(const TokenVector& wanted, const std::vector<EpochKey>& missing,
-                        const std::vector<ReachPeer>& peers, bool time_is_up) {
+                        const LogState& state, const std::vector<ReachPeer>& peers,
+                        bool time_is_up) {
   bool all_answered = true;
   bool worth_waiting = false;
   std::vector<bool> held(missing.size(), false);
@@ -44,12 +62,15 @@ ReachVerdict JudgeReach(const TokenVector& wanted, const std::vector<EpochKey>& 
     all_answered = all_answered && peer.answered;
     if (!peer.answered && peer.live && !peer.failed) worth_waiting = true;
     for (size_t k = 0; k < missing.size(); ++k) {
-      if (!peer.answered || !Covers(*peer.heads, missing[k], wanted.at(missing[k]).seq)) continue;
+      if (!peer.answered || !MayHold(*peer.heads, missing[k], wanted.at(missing[k]).seq, state)) {
+        continue;
+      }
       held[k] = true;
       worth_waiting = worth_waiting || peer.live;
     }
   }
   ReachVerdict verdict;
+  verdict.coming = worth_waiting;
   if (worth_waiting && !time_is_up) {
     verdict.wait = true;
     return verdict;

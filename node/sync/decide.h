@@ -13,7 +13,8 @@
 namespace chatchain {
 
 // What of `wanted` this node lacks. Nothing more of a frozen epoch will come: its messages come
-// under other records.
+// under other records. What `wanted` leaves out need not be looked at: who holds the seals that it
+// covers holds what they seal.
 std::vector<EpochKey> Missing(const TokenVector& wanted, const LogState& state);
 
 // What of `wanted` lies beyond the end of an epoch that is frozen here: on another branch of a
@@ -28,18 +29,20 @@ struct ReachPeer {
   bool answered = false;              // a round that began after the reader came
   bool failed = false;                // that round
   bool live = false;                  // it answers rounds, and in time
-  const HeadVector* heads = nullptr;  // of its last answer
+  const HeadVector* heads = nullptr;  // folded, of its last answer
 };
 
 struct ReachVerdict {
   bool wait = false;
   bool behind = false;
+  bool coming = false;         // a live peer has something of it, or may have
   std::vector<EpochKey> lost;  // every peer was asked, none has them
 };
 
-// REQUIRES: `missing` is what Missing() gives now, and is not empty.
+// REQUIRES: `missing` is what Missing() gives for `state`, and is not empty.
 ReachVerdict JudgeReach(const TokenVector& wanted, const std::vector<EpochKey>& missing,
-                        const std::vector<ReachPeer>& peers, bool time_is_up);
+                        const LogState& state, const std::vector<ReachPeer>& peers,
+                        bool time_is_up);
 
 // What must be added to our clock, when these are the differences to those of others; our own, 0,
 // is one of them.

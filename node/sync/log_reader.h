@@ -11,6 +11,8 @@
 #include <vector>
 
 #include "common/protocol/record.h"
+#include "common/protocol/seal.h"
+#include "common/protocol/token.h"
 
 namespace chatchain {
 
@@ -31,7 +33,11 @@ struct LogState {
   };
 
   std::map<EpochKey, EpochState> epochs;
-  HeadVector heads;              // of epochs that are not frozen and hold something
+  HeadVector heads;  // of epochs that are not frozen and hold something
+  // Of records in epochs that are not frozen. Invariant: what they seal is held, or frozen.
+  std::shared_ptr<const Seals> seals = std::make_shared<const Seals>();
+  HeadVector folded;             // `heads` as peers get them
+  TokenVector token;             // `heads` as clients get them
   std::optional<EpochKey> live;  // where this process appends; absent before its first record
   std::vector<EpochKey> forks;   // frozen epochs
   // Since the start of this process: where records were given up because they were damaged, the
@@ -44,6 +50,12 @@ struct LogState {
 };
 
 using LogStatePtr = std::shared_ptr<const LogState>;
+
+// Makes `folded` and `token` from `heads` and `seals`.
+inline void Fold(LogState* state) {
+  state->folded = FoldHeads(state->heads, *state->seals);
+  state->token = FoldToken(state->heads, *state->seals);
+}
 
 // Two branches of one epoch exist.
 struct Fork {

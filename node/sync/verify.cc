@@ -40,9 +40,43 @@ Result<VerifiedRecord, std::string> VerifyBody(WireRecord&& wire) {
   return verified;
 }
 
+// Whether a seal may be taken behind the runs so far: what it seals must be held then, on the
+// branch that it says. Another branch is a finding.
+bool MayTakeSeal(const SealedHead& sealed, const std::vector<EpochKey>& their_forks,
+                 const VerifyContext& context, LogReader& reader, Verdict* verdict) {
+  const auto known = context.state.epochs.find(sealed.epoch);
+  if (known != context.state.epochs.end() && known->second.frozen) return true;
+  if (Contains(verdict->findings.forked, sealed.epoch)) return true;
+  if (std::find(their_forks.begin(), their_forks.end(), sealed.epoch) != their_forks.end()) {
+    // Nobody will send it: it is frozen here as well, although nothing of it is here.
+    verdict->findings.forked.push_back({sealed.epoch, 0});
+    return true;
+  }
+  std::optional<Hash> chain;
+  const auto run =
+      std::find_if(verdict->runs.begin(), verdict->runs.end(),
+                   [&](const VerifiedRun& each) { return each.epoch == sealed.epoch; });
+  if (run != verdict->runs.end() && run->base.seq < sealed.end.seq) {
+    const Seq index = sealed.end.seq - run->base.seq - 1;
+    if (index >= run->records.size()) return false;
+    chain = run->records[index].record.chain;
+  } else {
+    if (known == context.state.epochs.end() || known->second.head.seq < sealed.end.seq) {
+      return false;
+    }
+    chain = known->second.head.seq == sealed.end.seq ? known->second.head.chain
+                                                     : reader.ChainAt(sealed.epoch, sealed.end.seq);
+  }
+  if (!chain) return false;
+  if (*chain == sealed.end.chain) return true;
+  verdict->findings.forked.push_back({sealed.epoch, sealed.end.seq});
+  return false;
+}
+
 // Takes the records of one epoch, [first, last), as far as they are good.
 void VerifyEpoch(std::vector<WireRecord>::iterator first, std::vector<WireRecord>::iterator last,
-                 const VerifyContext& context, Verdict* verdict) {
+                 const std::vector<EpochKey>& their_forks, const VerifyContext& context,
+                 LogReader& reader, Verdict* verdict) {
   const EpochKey key = first->record.epoch;
   const auto known = context.state.epochs.find(key);
   if (known != context.state.epochs.end() && known->second.frozen) return;
@@ -71,6 +105,11 @@ void VerifyEpoch(std::vector<WireRecord>::iterator first, std::vector<WireRecord
       verdict->refused.push_back(ToText(key) + " at " + std::to_string(seq) + ": " +
                                  verified.error());
       break;
+    }
+    if (verified->record.kind == kSealKind) {
+      const auto sealed = DecodeSeal(key, *verified->payload);
+      // It and what follows it wait; that is no fault of the peer's.
+      if (sealed && !MayTakeSeal(*sealed, their_forks, context, reader, verdict)) break;
     }
     at = {seq, chain};
     run.records.push_back(std::move(*verified));
@@ -144,7 +183,8 @@ Verdict VerifyAnswer(SyncAnswer&& answer, const VerifyContext& context, LogReade
     const EpochKey key = first->record.epoch;
     const auto last = std::find_if(
         first, records.end(), [&](const WireRecord& wire) { return wire.record.epoch != key; });
-    if (!Contains(findings.forked, key)) VerifyEpoch(first, last, context, &verdict);
+    if (!Contains(findings.forked, key))
+      VerifyEpoch(first, last, answer.forks, context, reader, &verdict);
     first = last;
   }
   return verdict;

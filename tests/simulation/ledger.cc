@@ -83,7 +83,7 @@ void Ledger::Published(SimNode& node) {
 
 void Ledger::Served(SimNode& node, const SyncAnswer& answer) {
   const LogStatePtr state = node.store().State();
-  if (answer.heads != state->heads) {
+  if (answer.heads != state->folded) {
     world_.Violation("heads", node.name() + " serves what it has not published");
   }
 }

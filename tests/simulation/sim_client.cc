@@ -182,9 +182,11 @@ void SimClient::CheckSession(const ReadAnswer& answer) {
     return;
   }
   if (session_ && !answer.lost) {
-    const TokenVector brought = *tokens_.DecodeSession(*session_);
+    TokenVector brought = *tokens_.DecodeSession(*session_);
+    // What it has meant before, it means now, sealed or not.
+    chatchain::Join(&brought, meant_);
     for (const auto& [key, mark] : brought) {
-      if (!chatchain::Covers(*given, key, mark.seq)) {
+      if (mark.seq < INT64_MAX && !chatchain::Covers(answer.meant, key, mark.seq)) {
         cluster_.world.Violation("tokens",
                                  answer.node + " took " + ToText(key) + " out of a token");
       }
@@ -192,6 +194,7 @@ void SimClient::CheckSession(const ReadAnswer& answer) {
   }
   // What is gone is gone for this client as well.
   if (answer.lost) seen_.clear();
+  meant_ = answer.meant;
   session_ = answer.session;
 }
 
@@ -325,7 +328,7 @@ void SimClient::NextPage(const std::shared_ptr<Walk>& walk) {
             // Only where something was lost, or frozen, since the walk began.
             cluster_.world.Count("walk cannot go on");
             if (walk->exact && walk->disturbances == ledger_.disturbances() &&
-                cluster_.world.counts().count("flipped bit") == 0) {
+                !ledger_.any_rewritten() && cluster_.world.counts().count("flipped bit") == 0) {
               cluster_.world.Violation("walks", "a cursor is refused");
             }
           } else if (answer && answer->connected && answer->status != 503) {

@@ -91,6 +91,7 @@ class SimClient {
   bool resting_ = false;
   uint64_t operation_ = 0;
   std::optional<std::string> session_;
+  TokenVector meant_;                // by it, where a read gave it
   std::map<MessageId, Stamp> seen_;  // under session_
   std::vector<std::unique_ptr<Stream>> streams_;
 };

@@ -7,6 +7,7 @@
 #include "common/protocol/sync.h"
 #include "common/util/encoding.h"
 #include "node/sync/decide.h"
+#include "node/sync/sealing.h"
 #include "node/sync/serve.h"
 #include "node/sync/verify.h"
 #include "tests/simulation/ledger.h"
@@ -33,7 +34,8 @@ struct SimNode::Peer {
 
   const int slot;
   PullSchedule schedule;
-  HeadVector heads;
+  HeadVector heads;  // folded
+  bool has_shown_heads = false;
   std::optional<int64_t> offset_ms;
   bool answered_or_failed = false;
   bool behind = true;
@@ -77,6 +79,7 @@ struct SimNode::Process {
                },
                [&node] { node.Published(); }}),
         copies(node.id_),
+        sealer(node.id_, node.cluster_.seal_quiet_ms),
         tokens(SimStore::kCluster),
         service(store, prepared, copies),
         feed(store, prepared, SimStore::kCluster) {}
@@ -109,6 +112,7 @@ struct SimNode::Process {
   Hlc hlc;
   SimStore store;
   CopyTracker copies;
+  Sealer sealer;
   const TokenCodec tokens;
   Prepared prepared;
   Service service;
@@ -284,7 +288,7 @@ std::string SimNode::SyncRequestFor(const Peer& peer, bool relay, int64_t wait_m
   SyncRequest request;
   request.cluster = SimStore::kCluster;
   request.node = id_;
-  request.have = state->heads;
+  request.have = HaveFor(*state, peer.heads);
   request.limit = cluster_.page_records;
   request.wait_ms = wait_ms;
   request.relay = relay;
@@ -430,6 +434,8 @@ void SimNode::FinishRound(Peer& peer, Round round) {
   if (round.ok) {
     const bool go_on = round.retry || (round.more && (round.records > 0 || round.writing));
     peer.heads = std::move(round.heads);
+    peer.has_shown_heads = true;
+    PlanSeals();
     peer.schedule.Succeeded(begun, go_on);
     peer.answered = peer.serves;
     peer.behind = go_on;
@@ -442,6 +448,31 @@ void SimNode::FinishRound(Peer& peer, Round round) {
   CheckReaders();
   ScheduleRound(peer);
   if (peer.up) StartLongPoll(peer);
+}
+
+// As SyncDriver::PlanSeals.
+void SimNode::PlanSeals() {
+  std::vector<const HeadVector*> shown;
+  std::vector<std::string> ids;
+  for (const auto& peer : process_->peers) {
+    shown.push_back(peer->has_shown_heads ? &peer->heads : nullptr);
+    ids.push_back(cluster_.nodes[static_cast<size_t>(peer->slot)]->id());
+  }
+  const std::vector<HeadVector> others = process_->copies.LastSeenExcept(ids);
+  for (const HeadVector& have : others) shown.push_back(&have);
+  const LogStatePtr state = process_->store.State();
+  Sealer::Plan plan = process_->sealer.Next(*state, shown, Steady());
+  if (plan.empty()) return;
+  for (const SealedHead& sealed : plan.seals) {
+    cluster_.world.Count(state->seals->Of(sealed.epoch).empty() ? "seal" : "seal again");
+  }
+  if (!plan.shared.empty()) cluster_.world.Count("shared seal");
+  process_->store.Submit(
+      [plan = std::move(plan)](Log& log) {
+        log.AppendSeals(plan.seals);
+        log.MarkShared(plan.shared);
+      },
+      [](const Result<void, WriteError>&) {});
 }
 
 void SimNode::StartLongPoll(Peer& peer) {
@@ -591,9 +622,11 @@ void SimNode::CheckReaders() {
         peers.push_back({peer.answered >= reader.rounds[i], peer.failed >= reader.rounds[i],
                          peer.schedule.failures() == 0 && !late, &peer.heads});
       }
-      ReachVerdict verdict = JudgeReach(reader.wanted, missing, peers, Steady() >= reader.until);
+      ReachVerdict verdict = JudgeReach(reader.wanted, missing, *process_->store.State(), peers,
+                                        Steady() >= reader.until);
       if (verdict.wait) return false;
       outcome.behind = verdict.behind;
+      outcome.coming = verdict.coming;
       outcome.lost = std::move(verdict.lost);
     }
     done.emplace_back(std::move(reader), std::move(outcome));
@@ -735,13 +768,16 @@ void SimNode::Answer(const ReadRequest& request, const std::function<void(ReadAn
   session.strict = request.strict;
   const auto take = [&](const SessionAnswer& given) {
     answer.session = process_->tokens.EncodeSession(given.token);
+    const LogStatePtr state = process_->store.State();
+    answer.meant = Unfold(given.token, *state->seals);
+    for (const EpochKey& key : state->forks) answer.meant[key].seq = INT64_MAX;
     answer.stale = given.stale;
     answer.lost = given.lost;
   };
   const auto refuse = [&](const Problem& problem) { answer.status = problem.status; };
   switch (request.kind) {
     case ReadRequest::Kind::kReady: {
-      answer.heads = process_->store.State()->heads;
+      answer.heads = process_->store.State()->folded;
       answer.writable = process_->store.write_state() == WriteState::kWritable;
       break;
     }

@@ -32,6 +32,7 @@ struct Cluster {
   Ledger& ledger;
   int64_t interval_ms = 1000;
   size_t page_records = 20;
+  int64_t seal_quiet_ms = 0;
   std::vector<std::unique_ptr<SimNode>> nodes;  // their index is their endpoint
   NodePorts ports;                              // the same
 };
@@ -94,6 +95,7 @@ class SimNode final : public Clock, public NodePort {
   void TakePage(Peer& peer, const Verdict& verdict, bool may_write_behind, Round round);
   void OnRoundAnswer(Peer& peer, const std::string& answer, int64_t sent_ms);
   void AwaitWritten(Peer& peer, std::function<void(std::optional<size_t>)> then);
+  void PlanSeals();
   void StartLongPoll(Peer& peer);
   void OnLongPollAnswer(Peer& peer, const std::optional<std::string>& answer, SteadyTime begun);
   std::string SyncRequestFor(const Peer& peer, bool relay, int64_t wait_ms) const;

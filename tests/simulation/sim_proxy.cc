@@ -6,6 +6,7 @@
 
 #include "client/proxy/breaker.h"
 #include "client/proxy/choice.h"
+#include "client/proxy/convergence.h"
 #include "client/proxy/pacing.h"
 #include "client/proxy/write_op.h"
 
@@ -142,9 +143,7 @@ void SimProxy::ChooseFor(Choice* choice, bool for_write,
     view.state = node.state;
     view.breaker = node.breaker.state(world_.Steady());
     view.in_flight = node.in_flight;
-    view.satisfies = !wanted || std::all_of(wanted->begin(), wanted->end(), [&](const auto& entry) {
-      return chatchain::Covers(node.heads, entry.first, entry.second.seq);
-    });
+    view.satisfies = !wanted || Satisfies(node.heads, *wanted);
     views.push_back(view);
   }
   *choice = Choose(views, for_write, rotation_++);

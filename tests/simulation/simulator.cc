@@ -76,7 +76,7 @@ Simulation::Simulation(const SimOptions& options)
       vfs_(world_.random()),
       network_(world_, (ScaleRates(), rates_)),
       ledger_(world_),
-      cluster_{world_, network_, vfs_, ledger_, 1000, 20, {}, {}} {
+      cluster_{world_, network_, vfs_, ledger_, 1000, 20, 0, {}, {}} {
   ledger_.set_cluster(&cluster_);
   constexpr int64_t kIntervals_ms[] = {200, 500, 1000};
   constexpr size_t kPages[] = {2, 7, 50};

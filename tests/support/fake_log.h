@@ -43,6 +43,11 @@ class FakeLog final : public LogReader {
     state.epochs.at(key).frozen = true;
     state.heads.erase(key);
     state.forks.push_back(key);
+    Refold();
+  }
+  // Of `of` as far as `end`, at the end of `in`.
+  void AppendSeal(const EpochKey& in, const EpochKey& of, Seq end) {
+    AppendPayload(in, std::string(kSealKind), EncodeSeal({of, At(of, end)}));
   }
   Position At(const EpochKey& key, Seq seq) const {
     return {seq, records.at(key).at(seq - 1).wire.record.chain};
@@ -95,6 +100,21 @@ class FakeLog final : public LogReader {
     epoch.head = {record.seq, record.chain};
     state.heads[key] = epoch.head;
     list.push_back(std::move(stored));
+    Refold();
+  }
+  void Refold() {
+    auto seals = std::make_shared<Seals>();
+    for (const auto& [key, list] : records) {
+      if (state.heads.count(key) == 0) continue;
+      for (const StoredRecord& stored : list) {
+        if (stored.wire.record.kind != kSealKind) continue;
+        if (const auto sealed = DecodeSeal(key, *stored.wire.payload)) {
+          seals->Add(*sealed, key, stored.wire.record.seq);
+        }
+      }
+    }
+    state.seals = std::move(seals);
+    Fold(&state);
   }
 
   int64_t last_ref_ = 0;

@@ -176,7 +176,7 @@ TEST_CASE("a vector in another than its only form is refused", "[token]") {
       {"the greatest seq", Origin("0", 1) + Entry(1, kSeqMax), true},
       {"a seq that no database holds", Origin("0", 1) + Entry(1, kSeqMax + 1), false},
       {"all bits of seq set", Origin("0", 1) + Entry(1, UINT64_MAX), false},
-      {"seq 0", Origin("0", 1) + Entry(1, 0), false},
+      {"seq 0 with a chain", Origin("0", 1) + Entry(1, 0), false},
       {"no epochs", Origin("0", 0), false},
       {"no epochs, then another", Origin("0", 0) + Origin("1", 1) + Entry(1, 1), false},
       {"fewer epochs than promised", Origin("0", 2) + Entry(1, 1), false},

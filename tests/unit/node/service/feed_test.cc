@@ -500,4 +500,68 @@ TEST_CASE("messages of one origin alone keep its order at every node, through mo
   }
 }
 
+TEST_CASE("a position that leaves out a sealed epoch covers it", "[feed][seal]") {
+  const TempDir dir;
+  ManualClock clock;
+  SeededRandom random(11);
+  auto first = std::make_unique<Node>(dir, "a", clock, random);
+  first->process.Append(MakeMessage("1"));
+  first->process.Append(MakeMessage("2"));
+  const FeedPosition before = *first->feed.Decode(std::nullopt);
+  first.reset();
+  Node a(dir, "a", clock, random);
+  a.process.Append(MakeMessage("3"));
+  const LogStatePtr state = a.process.State();
+  const auto [old, head] = *state->heads.begin();
+  const EpochKey live = *state->live;
+  a.process.Do([&, &old = old, &head = head](Log& log) {
+    log.AppendSeals({{old, head}});
+    log.MarkShared({{live, 2}});
+  });
+  a.process.Append(MakeMessage("4"));
+  FeedPosition folded = *a.feed.Decode(std::nullopt);
+  REQUIRE(folded.covers.size() == 1);
+  CHECK(ReadOn(a.feed, &folded).empty());
+
+  SECTION("an older token goes on behind it") {
+    FeedPosition position = before;
+    CHECK(ReadOn(a.feed, &position) == Keys{"3", "4"});
+    CHECK(position.covers == folded.covers);
+  }
+  SECTION("from the beginning, every token of a step means what was given") {
+    FeedPosition position = *a.feed.Decode("begin");
+    Keys keys;
+    for (int step = 0; step < 4; ++step) {
+      const auto answer = a.feed.Read(position, kAll, 1, 1 << 20);
+      REQUIRE(answer);
+      REQUIRE(answer->steps.size() == 1);
+      keys.push_back(answer->steps.front().shown.message.key);
+      position = *a.feed.Decode(answer->steps.front().token);
+    }
+    CHECK(keys == Keys{"1", "2", "3", "4"});
+    CHECK(position.covers == folded.covers);
+  }
+  SECTION("who does not know the seal holds back, as long as it may come") {
+    Node b(dir, "b", clock, random);
+    const VerifiedRun run = RunOf(a.process, old);
+    b.process.Do([&](Log& log) { log.Apply(run); });
+    FeedPosition position = folded;
+    CHECK(ReadOn(b.feed, &position).empty());
+    CHECK(position.behind);
+    CHECK(position.covers == folded.covers);
+    // Nobody can bring it: given again, and said to be behind.
+    position.hold_back = false;
+    CHECK(ReadOn(b.feed, &position) == Keys{"1", "2"});
+    CHECK(position.behind);
+
+    position = folded;
+    CHECK(ReadOn(b.feed, &position).empty());
+    b.Pull(a);
+    a.process.Append(MakeMessage("5"));
+    b.Pull(a);
+    CHECK(ReadOn(b.feed, &position) == Keys{"5"});
+    CHECK(!position.behind);
+  }
+}
+
 }  // namespace chatchain::test

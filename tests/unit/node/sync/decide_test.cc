@@ -23,6 +23,7 @@ TEST_CASE("What a frozen epoch lacks is not missed", "[sync]") {
   CHECK(Missing(wanted, state) == std::vector<EpochKey>{kA, kB});
   CHECK(Missing({{kA, {3, 0}}}, state).empty());
   state.epochs[kA].frozen = true;
+  state.forks = {kA};
   CHECK(Missing(wanted, state) == std::vector<EpochKey>{kB});
   CHECK(BeyondFork(wanted, state) == std::vector<EpochKey>{kA});
   CHECK(BeyondFork({{kA, {3, 0}}}, state).empty());
@@ -31,34 +32,35 @@ TEST_CASE("What a frozen epoch lacks is not missed", "[sync]") {
 TEST_CASE("A reader waits for peers that may know, and for those who have it", "[sync]") {
   const TokenVector wanted = {{kA, {5, 0}}};
   const std::vector<EpochKey> missing = {kA};
+  const LogState state;
   const HeadVector none;
   const HeadVector has = Heads(kA, 5);
   const HeadVector less = Heads(kA, 4);
 
   // One that lives has not said anything yet.
-  CHECK(JudgeReach(wanted, missing, {{false, false, true, &none}}, false).wait);
+  CHECK(JudgeReach(wanted, missing, state, {{false, false, true, &none}}, false).wait);
   // It lives no more, or its round has failed: behind, because it may have it.
   for (const ReachPeer& peer :
        {ReachPeer{false, false, false, &none}, ReachPeer{false, true, true, &none}}) {
-    const ReachVerdict verdict = JudgeReach(wanted, missing, {peer}, false);
+    const ReachVerdict verdict = JudgeReach(wanted, missing, state, {peer}, false);
     CHECK(!verdict.wait);
     CHECK(verdict.behind);
     CHECK(verdict.lost.empty());
   }
   // One has it and lives: worth the time that there is.
   const std::vector<ReachPeer> one_has = {{true, false, true, &has}, {true, false, true, &none}};
-  CHECK(JudgeReach(wanted, missing, one_has, false).wait);
-  const ReachVerdict late = JudgeReach(wanted, missing, one_has, true);
+  CHECK(JudgeReach(wanted, missing, state, one_has, false).wait);
+  const ReachVerdict late = JudgeReach(wanted, missing, state, one_has, true);
   CHECK(!late.wait);
   CHECK(late.behind);
   // All were asked, nobody has it.
-  const ReachVerdict lost =
-      JudgeReach(wanted, missing, {{true, false, true, &less}, {true, false, true, &none}}, false);
+  const ReachVerdict lost = JudgeReach(
+      wanted, missing, state, {{true, false, true, &less}, {true, false, true, &none}}, false);
   CHECK(!lost.wait);
   CHECK(!lost.behind);
   CHECK(lost.lost == missing);
   // With nobody to ask, nobody has it.
-  CHECK(JudgeReach(wanted, missing, {}, false).lost == missing);
+  CHECK(JudgeReach(wanted, missing, state, {}, false).lost == missing);
 }
 
 TEST_CASE("Our clock is off by the median of all, our own included", "[sync]") {
