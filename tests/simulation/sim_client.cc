@@ -396,7 +396,7 @@ void SimClient::EndWalk(const std::shared_ptr<Walk>& walk, const std::string& af
     auto stream = std::make_unique<Stream>();
     stream->token = after;
     stream->given = walk->given;
-    stream->was_behind = !walk->exact || !undisturbed;
+    if (!walk->exact || !undisturbed) stream->given_stale = walk->given;
     streams_.push_back(std::move(stream));
   }
   Again(0);
@@ -431,7 +431,7 @@ void SimClient::TookPoll(Stream& stream, const ReadAnswer& answer) {
     ledger_.Shown(answer.node, shown);
     if (!stream.given.insert(shown.id).second) {
       cluster_.world.Count("feed repeat");
-      if (!may_repeat) {
+      if (stream.given_stale.erase(shown.id) == 0 && !may_repeat) {
         cluster_.world.Violation("feeds", answer.node + " (n" + std::to_string(answer.slot) +
                                               ") repeats " + shown.id.Text() + " to " + name_);
       }
