@@ -72,10 +72,11 @@ Log::Log(Database& db, Options options, Hlc& clock, Random& random)
           "INSERT INTO records(arrival, epoch, seq, stamp, message, kind, payload, chain) "
           "VALUES (?,?,?,?,?,?,?,?)"),
       insert_place_(db, "INSERT OR IGNORE INTO places(stamp, id, message) VALUES (?,?,?)"),
-      insert_name_(
+      insert_name_(db,
+                   "INSERT OR REPLACE INTO names(role, name, stamp, id, message) "
+                   "VALUES (?1, ?2, ?3, ?4, ?5)"),
+      insert_name_if_sound_(
           db,
-          // Not what has been removed or moved since it came into the tail: a message that was
-          // pulled again may have the same place.
           "INSERT OR REPLACE INTO names(role, name, stamp, id, message) SELECT ?1, ?2, ?3, ?4, ?5 "
           "WHERE EXISTS(SELECT 1 FROM messages WHERE ref=?5 AND id=?4 AND stamp=?3)"),
       lower_stamp_(db, "UPDATE messages SET stamp=?, moved=1 WHERE ref=?"),
@@ -219,9 +220,13 @@ void Log::WriteTouched() {
 
 void Log::WriteName(const NameTail::Row& row) {
   const char role = static_cast<char>(row.role);
-  insert_name_.BindText(1, {&role, 1}).BindText(2, row.name);
-  insert_name_.Bind(3, SqlStamp(row.entry.place.stamp)).BindBlob(4, row.entry.place.id.view());
-  insert_name_.Bind(5, row.entry.message_ref).Run();
+  // Not what has been removed or moved since it came into the tail: a message that was pulled again
+  // may have the same place.
+  Statement& insert =
+      unsettled_.count(row.entry.message_ref) > 0 ? insert_name_if_sound_ : insert_name_;
+  insert.BindText(1, {&role, 1}).BindText(2, row.name);
+  insert.Bind(3, SqlStamp(row.entry.place.stamp)).BindBlob(4, row.entry.place.id.view());
+  insert.Bind(5, row.entry.message_ref).Run();
 }
 
 void Log::WriteNames() {
@@ -229,6 +234,7 @@ void Log::WriteNames() {
   // A start reads again what lies above the mark; to write it each time would cost a page a commit.
   const int64_t mark_every = options_.name_tail.max_messages / 10;
   const int64_t mark = name_tail_.complete_up_to();
+  unsettled_.erase(unsettled_.begin(), unsettled_.upper_bound(mark));
   if (mark >= names_mark_ + mark_every) WriteNamesMark(mark);
 }
 
@@ -310,6 +316,7 @@ std::optional<Log::StoredMessage> Log::FindAndMend(const ValidMessage& message) 
   mend.BindBlob(1, message.id().view());
   BindMessage(&mend, 2, message.message());
   mend.Bind(8, found->ref).Run();
+  unsettled_.insert(found->ref);
   WriteNamesOf(found->ref, message.message(), {found->stamp, message.id()});
   return found;
 }
@@ -337,6 +344,7 @@ void Log::AddStamp(const StoredMessage& message, Stamp stamp) {
   insert_place_.Bind(3, message.ref).Run();
   if (stamp < message.stamp) {
     lower_stamp_.Bind(1, SqlStamp(stamp)).Bind(2, message.ref).Run();
+    unsettled_.insert(message.ref);
     MessageId id;
     Stamp ignored = 0;
     if (const auto moved = ReadMessage(message.ref, &id, &ignored)) {

@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -160,6 +161,8 @@ class Log {
   NameTail name_tail_;
   int64_t names_mark_ = 0;  // NameTail::complete_up_to(), as it is stored
   int64_t undo_names_mark_ = 0;
+  // Messages that were moved, mended or removed while the tail may hold entries of them.
+  std::set<int64_t> unsettled_;
 
   Statement begin_;
   Statement commit_;
@@ -169,6 +172,7 @@ class Log {
   Statement insert_record_;
   Statement insert_place_;
   Statement insert_name_;
+  Statement insert_name_if_sound_;
   Statement lower_stamp_;
   Statement mark_moved_;
   Statement insert_epoch_;

@@ -171,6 +171,7 @@ void Log::RemoveMessage(int64_t ref, Loose* loose) {
   Statement remove(db_, "DELETE FROM messages WHERE ref=?");
   remove.Bind(1, ref).Run();
   messages_ -= sqlite3_changes(db_.handle());
+  unsettled_.insert(ref);
 }
 
 // Removes what is damaged; announces in our log, under the stamp that they have, the messages that

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "node/store/sqlite.h"
 
+#include "node/store/sqlite_pcache.h"
+
 namespace chatchain {
 
 namespace {
@@ -11,9 +13,14 @@ namespace {
   throw SqliteError(extended, what);
 }
 
-// Otherwise every allocation takes one lock for all connections, to count bytes that nobody reads.
 // Before main(), because nothing may have used SQLite when it is configured.
-[[maybe_unused]] const int kConfigured = sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+[[maybe_unused]] const bool kConfigured = [] {
+  // Otherwise every allocation takes one lock for all connections, to count bytes that nobody
+  // reads.
+  sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+  InstallPageCache();
+  return true;
+}();
 
 }  // namespace
 
