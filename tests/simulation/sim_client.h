@@ -73,6 +73,7 @@ class SimClient {
   void TookAll(const ReadAnswer& answer, bool had_session);
   bool Spoilt(const ReadAnswer& answer) const;
   void BeginWalk();
+  SimNode* SomeNodeBehind(const Walk& walk);
   void NextPage(const std::shared_ptr<Walk>& walk);
   void TookPage(const std::shared_ptr<Walk>& walk, const ReadAnswer& answer);
   void EndWalk(const std::shared_ptr<Walk>& walk, const std::string& after);
