@@ -92,7 +92,6 @@ Result<std::unique_ptr<App>, std::string> App::Start(const NodeConfig& config) {
   app->api_->set_server(app->server_.get());
   app->feed_routes_->Start(*app->server_);
   if (auto started = app->server_->Start(); !started) return Err(std::move(started.error()));
-  app->api_->set_address(app->server_->address());
   app->feed_driver_->Start([server = app->server_.get()](std::function<void()> work) {
     server->PostToLive(std::move(work));
   });
