@@ -53,7 +53,8 @@ ClientApp::ClientApp(ClientConfig config)
   });
   metrics->handler = [this, rest = metrics->handler](http::Request& request) {
     http::Response response = rest(request);
-    if (response.status == 200) response.body += FollowMetrics(follower_.stats());
+    if (response.status == 200)
+      response.body += FollowMetrics(follower_.stats(), streams_->waiting_polls());
     return response;
   };
   streams_ = std::make_unique<StreamRoutes>(context, follower_, send->handler);
@@ -74,6 +75,7 @@ std::shared_ptr<const WebFiles> ClientApp::LoadPage() {
 }
 
 ClientApp::~ClientApp() {
+  streams_->set_draining();
   follower_.Stop();
   // Its live connections know the follower.
   server_.reset();
@@ -82,6 +84,7 @@ ClientApp::~ClientApp() {
 Result<void, std::string> ClientApp::Start() {
   if (!page_error_.empty()) return Err(page_error_);
   if (auto opened = access_log_.Open(config_.access_log); !opened) return opened;
+  streams_->Start(*server_);
   auto started = server_->Start();
   if (!started) return started;
   // After it: a start that fails says only why.
@@ -107,6 +110,7 @@ std::string ClientApp::address() const {
 bool ClientApp::Drain(int timeout_ms) {
   draining_ = true;
   follower_.set_draining();
+  streams_->set_draining();
   return server_->Drain(timeout_ms);
 }
 

@@ -53,6 +53,7 @@ std::string NeedsRestart(const ClientConfig& running, const ClientConfig& wanted
   check("client.request_timeout_ms", running.request_timeout_ms == wanted.request_timeout_ms);
   check("client.max_connections", running.max_connections == wanted.max_connections);
   check("client.max_in_flight", running.max_in_flight == wanted.max_in_flight);
+  check("client.max_waiting_polls", running.max_waiting_polls == wanted.max_waiting_polls);
   check("client.cors_origins", running.cors_origins == wanted.cors_origins);
   check("client.web_dir", running.web_dir == wanted.web_dir);
   return keys;
@@ -86,6 +87,7 @@ Result<ClientConfig, ConfigExit> LoadClientConfig(int argc, const char* const* a
   config.retry_per_second = integer("client.retry_per_second");
   config.max_connections = integer("client.max_connections");
   config.max_in_flight = integer("client.max_in_flight");
+  config.max_waiting_polls = integer("client.max_waiting_polls");
   config.rate_limit_per_second = integer("client.rate_limit_per_second");
   config.rate_limit_burst = integer("client.rate_limit_burst");
   config.access_log = values.Text("client.access_log");

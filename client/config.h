@@ -37,6 +37,7 @@ struct ClientConfig {
   int retry_per_second = 0;
   int max_connections = 0;
   int max_in_flight = 0;
+  int max_waiting_polls = 0;
   int rate_limit_per_second = 0;  // 0: none
   int rate_limit_burst = 1;
   std::string access_log;  // a path; empty: none

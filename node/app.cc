@@ -59,13 +59,10 @@ Result<std::unique_ptr<App>, std::string> App::Start(const NodeConfig& config) {
 
   app->api_->set_more_metrics(
       [app = app.get(), driver = app->feed_driver_.get()](MetricsText* text) {
-        feed::AppendMetrics(driver->stats(), text);
+        feed::AppendMetrics(driver->stats(), app->feed_routes_->waiting_polls(), text);
         text->Family("chatchain_feed_lag_records", "gauge",
                      "Records that were committed and that the feed has not looked at.");
         text->Sample(static_cast<double>(driver->lag_records()));
-        text->Family("chatchain_feed_waiting_polls", "gauge",
-                     "Long polls that wait for something new.");
-        text->Sample(static_cast<double>(app->feed_routes_->waiting_polls()));
       });
   std::vector<http::Route> routes = app->api_->Routes();
   FeedRoutes::Options feed;

@@ -13,17 +13,26 @@ namespace chatchain {
 namespace {
 
 constexpr std::string_view kJsonType = "application/json";
+constexpr size_t kPollBytes = 1 << 20;  // of texts in one answer, roughly
 
 }  // namespace
 
 StreamRoutes::StreamRoutes(const RouteContext& context, Follower& follower, http::Handler send)
     : context_(context),
       follower_(follower),
+      polls_(static_cast<size_t>(context.config.max_waiting_polls)),
       backend_{
           .subscribe =
               [this](const feed::FeedRequest& request) { return follower_.Subscribe(request); },
           .send = std::move(send),
           .request_timeout_ms = context.config.request_timeout_ms} {}
+
+void StreamRoutes::Start(http::Server& server) {
+  polls_.Start([&server](std::function<void()> work) { server.PostToLive(std::move(work)); },
+               [&server](SteadyTime at, std::function<void()> work) {
+                 server.PostToLiveAt(at, std::move(work));
+               });
+}
 
 std::vector<http::Route> StreamRoutes::Routes() {
   const auto handler = [this](auto method) {
@@ -46,6 +55,7 @@ http::Response StreamRoutes::Poll(http::Request& request) {
   if (!as_blocks && !http::Accepts(request, kJsonType)) {
     return http::ProblemResponse(http::NotAcceptable(kJsonType));
   }
+  if (poll->wait_ms > 0) return Wait(*poll, as_blocks);
   int attempts = 0;
   auto answer = follower_.Poll(*poll, as_blocks ? feed::kEventStreamType : kJsonType, &attempts);
   if (!answer) {
@@ -55,6 +65,30 @@ http::Response StreamRoutes::Poll(http::Request& request) {
   }
   return AnswerFrom(
       {.answered = true, .response = std::move(*answer), .node = 0, .attempts = attempts});
+}
+
+// One answer of what all share, so that those who wait cost nodes nothing.
+http::Response StreamRoutes::Wait(const feed::FeedRequest& poll, bool as_blocks) {
+  const SteadyTime until = context_.clock.Steady() + std::chrono::milliseconds(poll.wait_ms);
+  auto subscription = follower_.Subscribe(poll);
+  if (!subscription) return http::ProblemResponse(subscription.error());
+  auto answer = polls_.Wait(
+      std::move(*subscription), {.events = poll.limit, .bytes = kPollBytes, .until = until},
+      [this, as_blocks](const feed::Polled& polled) {
+        const Follower::Upkeep upkeep = follower_.upkeep();
+        const bool nothing = polled.events.empty() && !polled.gap;
+        if (nothing && upkeep.trouble) return http::ProblemResponse(*upkeep.trouble);
+        http::Response response = feed::PollResponse(polled, as_blocks);
+        if (!upkeep.node_id.empty()) response.headers.Set("ChatChain-Node", upkeep.node_id);
+        response.headers.Set("ChatChain-Attempts", "1");
+        // What the answer tells was seen, so it counts for the session.
+        const TokenCodec& tokens = context_.proxy.tokens();
+        if (const auto covers = tokens.DecodeFeed(polled.token)) {
+          response.headers.Set("ChatChain-Session", tokens.EncodeSession(*covers));
+        }
+        return response;
+      });
+  return answer ? std::move(*answer) : http::ProblemResponse(answer.error());
 }
 
 http::Response StreamRoutes::Stream(http::Request& request) {
@@ -94,9 +128,9 @@ http::Response StreamRoutes::Conversations(http::Request& request) {
   return AnswerFrom(std::move(result));
 }
 
-std::string FollowMetrics(const FollowStats& stats) {
+std::string FollowMetrics(const FollowStats& stats, uint64_t waiting_polls) {
   MetricsText text;
-  feed::AppendMetrics(stats.hub, &text);
+  feed::AppendMetrics(stats.hub, waiting_polls, &text);
   const auto counter = [&](std::string_view name, std::string_view help, uint64_t value) {
     text.Family(name, "counter", help);
     text.Sample(static_cast<double>(value));

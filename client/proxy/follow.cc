@@ -26,6 +26,8 @@ constexpr size_t kPositions = 512;
 constexpr size_t kReaders = 4;
 constexpr milliseconds kPauseAfterFailure{50};
 constexpr milliseconds kRest{1000};
+// After the last one left: who polls comes back.
+constexpr std::chrono::seconds kGoOnFor{3};
 constexpr milliseconds kPageDeadline{3000};
 constexpr std::string_view kBlocks = "text/event-stream";
 
@@ -39,12 +41,6 @@ bool CoversAll(const TokenVector& wider, const TokenVector& vector) {
 std::string TextOf(const Json& json, const char* name) {
   const auto member = json.find(name);
   return member != json.end() && member->is_string() ? member->get<std::string>() : std::string();
-}
-
-bool HasNews(std::string_view body, std::string_view accept) {
-  if (accept == kBlocks) return body.find("event: ") != std::string_view::npos;
-  const auto messages = JsonMember(body, "messages");
-  return !messages || *messages != "[]" || JsonMember(body, "gap").has_value();
 }
 
 }  // namespace
@@ -138,6 +134,7 @@ Try<http::ClientResponse> Follower::Ask(const std::string& target, std::string_v
       MutexLock lock(mutex_);
       if (current_ != nullptr && current_ != node) moves_.fetch_add(1, std::memory_order_relaxed);
       current_ = node;
+      upkeep_ = {std::string(*response->headers.Get("ChatChain-Node")), std::nullopt};
       return std::move(*response);
     }
     failed_polls_.fetch_add(1, std::memory_order_relaxed);
@@ -147,7 +144,10 @@ Try<http::ClientResponse> Follower::Ask(const std::string& target, std::string_v
     MutexLock lock(mutex_);
     if (current_ == node) current_ = nullptr;
   }
-  return Err(Unavailable(said));
+  Problem problem = Unavailable(said);
+  MutexLock lock(mutex_);
+  upkeep_.trouble = problem;
+  return Err(std::move(problem));
 }
 
 Try<feed::PollPage> Follower::AskPage(const std::string& after, const Filter& filter, size_t limit,
@@ -176,30 +176,18 @@ Try<feed::PollPage> Follower::AskPage(const std::string& after, const Filter& fi
 
 Try<http::ClientResponse> Follower::Poll(const feed::FeedRequest& request, std::string_view accept,
                                          int* attempts) {
-  std::optional<std::string> after = request.after;
-  const SteadyTime begin = clock_.Steady();
-  const SteadyTime until = begin + milliseconds(request.wait_ms);
-  const SteadyTime give_up = std::max(until, begin + kPageDeadline);
+  const SteadyTime give_up = clock_.Steady() + kPageDeadline;
+  const std::string target = feed::PollTarget(request.after, request.filter, request.limit, 0);
   while (true) {
-    const auto left = std::chrono::duration_cast<milliseconds>(until - clock_.Steady()).count();
-    const int wait_ms = draining_ ? 0 : static_cast<int>(std::clamp<int64_t>(left, 0, kWait_ms));
-    auto response = Ask(feed::PollTarget(after, request.filter, request.limit, wait_ms), accept,
-                        wait_ms, give_up + kSlack, attempts);
-    const SteadyTime now = clock_.Steady();
-    if (!response) {
-      if (now >= give_up || draining_) return response;
-      std::this_thread::sleep_for(kPauseAfterFailure);
-      continue;
-    }
-    if (response->status != 200 || HasNews(response->body, accept) || now >= until || draining_) {
-      return response;
-    }
-    if (accept == kBlocks) {
-      if (const auto page = feed::ParsePollPage(response->body)) after = page->token;
-    } else if (const auto token = JsonMember(response->body, "after")) {
-      if (const auto text = PlainJsonString(*token)) after = std::string(*text);
-    }
+    auto response = Ask(target, accept, 0, give_up, attempts);
+    if (response || clock_.Steady() >= give_up || draining_) return response;
+    std::this_thread::sleep_for(kPauseAfterFailure);
   }
+}
+
+Follower::Upkeep Follower::upkeep() const {
+  MutexLock lock(mutex_);
+  return upkeep_;
 }
 
 // ---- subscriptions
@@ -217,6 +205,11 @@ Try<std::shared_ptr<feed::Subscription>> Follower::Subscribe(const feed::FeedReq
     }
     feed::Page first;
     first.token = proxy_.tokens().EncodeFeed(covers);
+    // At once, where it has all that was passed on so far; else by pages.
+    if (const auto number = FindPosition(covers)) {
+      first.next = feed::Page::Next::kLive;
+      first.live_after = *number;
+    }
     std::string token = first.token;
     return hub_.Subscribe(request.filter, std::move(token), std::move(first));
   }
@@ -307,7 +300,7 @@ void Follower::Run() {
   }
 }
 
-// From now, until nobody follows any more.
+// From now, until nobody has followed for a while.
 void Follower::Follow() {
   const Filter all;
   token_.clear();
@@ -318,15 +311,19 @@ void Follower::Follow() {
     positions_.clear();
   }
   bool warned = false;
-  while (!stopping_ && hub_.has_subscribers()) {
+  SteadyTime until{};
+  while (!stopping_) {
+    const SteadyTime now = clock_.Steady();
+    if (hub_.has_subscribers()) until = now + kGoOnFor;
+    if (now >= until) break;
     Try<feed::PollPage> page = [&]() -> Try<feed::PollPage> {
       if (!token_.empty()) {
         return AskPage(token_, all, kFollowMessages, kWait_ms, SteadyTime::max());
       }
-      auto now =
+      auto answer =
           Ask(feed::PollTarget(std::nullopt, all, 1, 0), kBlocks, 0, SteadyTime::max(), nullptr);
-      if (!now) return Err(std::move(now.error()));
-      auto parsed = feed::ParsePollPage(now->body);
+      if (!answer) return Err(std::move(answer.error()));
+      auto parsed = feed::ParsePollPage(answer->body);
       if (!parsed) return Err(Unavailable("a node's page of the feed is not whole"));
       parsed->messages.clear();
       return std::move(*parsed);

@@ -49,11 +49,17 @@ class Follower final : public feed::Source {
   // 400 for a bad token, 503 where no node answers.
   Try<std::shared_ptr<feed::Subscription>> Subscribe(const feed::FeedRequest& request);
 
-  // One GET /messages/poll for a client: asks node after node until something is there or `wait_ms`
-  // have passed.
+  // One GET /messages/poll that does not wait, handed on to a node.
   Try<http::ClientResponse> Poll(const feed::FeedRequest& request, std::string_view accept,
                                  int* attempts);
-  // Ends what waits: the proxy is about to stop.
+  // What answers were taken from of late: the id of a node, empty before the first; and why there
+  // are none, while no node answers.
+  struct Upkeep {
+    std::string node_id;
+    std::optional<Problem> trouble;
+  };
+  Upkeep upkeep() const;
+  // Ends what asks for clients: the proxy is about to stop.
   void set_draining() { draining_.store(true); }
 
   FollowStats stats() const;
@@ -97,7 +103,8 @@ class Follower final : public feed::Source {
 
   mutable Mutex mutex_;
   std::vector<Upstream> clients_ GUARDED_BY(mutex_);
-  Upstream current_ GUARDED_BY(mutex_);                // the followed node; null: none
+  Upstream current_ GUARDED_BY(mutex_);  // the followed node; null: none
+  Upkeep upkeep_ GUARDED_BY(mutex_);
   std::deque<Position> positions_ GUARDED_BY(mutex_);  // the newest last
 
   // Of the following thread.

@@ -3,7 +3,7 @@
 
 namespace chatchain::feed {
 
-void AppendMetrics(const HubStats& stats, MetricsText* text) {
+void AppendMetrics(const HubStats& stats, uint64_t waiting_polls, MetricsText* text) {
   const auto counter = [&](std::string_view name, std::string_view help, uint64_t value) {
     text->Family(name, "counter", help);
     text->Sample(static_cast<double>(value));
@@ -22,6 +22,8 @@ void AppendMetrics(const HubStats& stats, MetricsText* text) {
           stats.repeats);
   counter("chatchain_feed_ended_total",
           "Followers that were sent away: the feed could not be read.", stats.ended);
+  text->Family("chatchain_feed_waiting_polls", "gauge", "Long polls that wait for something new.");
+  text->Sample(static_cast<double>(waiting_polls));
 }
 
 }  // namespace chatchain::feed

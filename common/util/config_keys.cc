@@ -139,6 +139,10 @@ constexpr ConfigKey kKeys[] = {
     {.table = "client", .name = "max_in_flight", .type = kInteger, .unit = "requests",
      .fallback = "1024", .min = 1, .max = 65'536,
      .help = "Requests worked on at once; more are answered 503."},
+    {.table = "client", .name = "max_waiting_polls", .type = kInteger, .unit = "requests",
+     .fallback = "8192", .min = 1, .max = 1'000'000,
+     .help = "Long polls that may wait at once, beside the requests worked on; more are answered "
+             "503."},
     {.table = "client", .name = "rate_limit_per_second", .type = kInteger, .unit = "requests/s",
      .fallback = "0", .min = 0, .max = 1'000'000,
      .help = "Requests to /messages that one client address may make; more are answered 429; 0 "

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Long polls that wait at a node: a thousand of them hold no thread, slow nobody down, and are answered, ended, bounded
-and freed as they should.
+"""Long polls that wait, at a node and at a proxy: a thousand of them hold no thread, slow nobody down, and are answered,
+ended, bounded and freed as they should.
 
     polls_test.py --bin-dir DIR [-v] [TestCase.test ...]
 """
@@ -117,17 +117,26 @@ def send(address, room, text):
     return answer.json["id"]
 
 
-class Polls(unittest.TestCase):
+class PollsAtNode(unittest.TestCase):
+    IN_FLIGHT = "chatchain_http_in_flight"
+    CONNECTIONS = "chatchain_http_connections"
+
     def setUp(self):
-        self.node = world.node("0")
-        self.address = self.node.address
-        wait_ready(self.address)
+        self.start()
         self.polls = []
+
+    def start(self, config=""):
+        self.server = world.node("0", config=config and f"[node]\n{config}\n")
+        self.address = self.server.address
+        wait_ready(self.address)
+
+    def end(self):
+        world.end(self.server)
 
     def tearDown(self):
         for poll in self.polls:
             poll.close()
-        world.end(self.node)
+        self.end()
 
     def many(self, count, **parameters):
         polls = [Poll(self.address) for _ in range(count)]
@@ -140,8 +149,8 @@ class Polls(unittest.TestCase):
         now = call(self.address, "GET", "/messages/poll?wait_ms=0").json["after"]
         polls = self.many(MANY, after=now, room="wanted", wait_ms=30000)
         await_waiting(self.address, MANY)
-        self.assertEqual(metric(self.address, "chatchain_http_in_flight"), 1)  # the question itself
-        self.assertLess(threads(self.node), 64)
+        self.assertEqual(metric(self.address, self.IN_FLIGHT), 1)  # the question itself
+        self.assertLess(threads(self.server), 64)
         # They count for nothing: neither writes nor reads of others are refused or slow.
         took = []
         for number in range(50):
@@ -160,7 +169,7 @@ class Polls(unittest.TestCase):
             self.assertIn("chatchain-session", poll.answers[0][1].lower())
         self.assertEqual(len({poll.last["after"] for poll in polls}), 1)
         self.assertEqual(waiting(self.address), 0)
-        self.assertLess(threads(self.node), 64)
+        self.assertLess(threads(self.server), 64)
         # The same connections go on from there, and miss nothing.
         after = polls[0].last["after"]
         for poll in polls[:50]:
@@ -193,14 +202,12 @@ class Polls(unittest.TestCase):
             poll.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
             poll.close()  # with a reset
         await_waiting(self.address, 0)
-        wait_until(lambda: metric(self.address, "chatchain_http_connections") <= 2, WAIT_S, "they are closed")
+        wait_until(lambda: metric(self.address, self.CONNECTIONS) <= 2, WAIT_S, "they are closed")
         send(self.address, "r", "still well")
 
     def test_no_more_than_may_wait(self):
-        world.end(self.node)
-        self.node = world.node("0", config="[node]\nmax_waiting_polls = 10\n")
-        self.address = self.node.address
-        wait_ready(self.address)
+        self.end()
+        self.start("max_waiting_polls = 10")
         self.many(10, wait_ms=30000)
         await_waiting(self.address, 10)
         refused = call(self.address, "GET", "/messages/poll?wait_ms=30000")
@@ -214,13 +221,13 @@ class Polls(unittest.TestCase):
         self.many(1, wait_ms=30000)
         await_waiting(self.address, 10)
 
-    def test_a_node_that_stops_answers_those_that_wait(self):
+    def test_a_program_that_stops_answers_those_that_wait(self):
         polls = self.many(100, wait_ms=30000)
         await_waiting(self.address, 100)
-        self.node.process.send_signal(signal.SIGTERM)
+        self.server.process.send_signal(signal.SIGTERM)
         await_answers(polls, 1, seconds=SLACK_S)
         self.assertEqual({(poll.answers[0][0], len(poll.last["messages"])) for poll in polls}, {(200, 0)})
-        self.assertEqual(self.node.process.wait(10), 0)
+        self.assertEqual(self.server.process.wait(10), 0)
 
     def test_a_burst_is_given_up_to_the_limit_and_none_is_lost(self):
         now = call(self.address, "GET", "/messages/poll?wait_ms=0").json["after"]
@@ -237,6 +244,46 @@ class Polls(unittest.TestCase):
             seen += [message["text"] for message in poll.last["messages"]]
             poll.ask(after=poll.last["after"], limit=7, wait_ms=30000)
         self.assertEqual(seen, [str(number) for number in range(100)])
+
+
+class PollsAtProxy(PollsAtNode):
+    """The same before two nodes, and that what waits survives the one that is followed."""
+    IN_FLIGHT = "chatchain_proxy_requests_in_flight"
+    CONNECTIONS = "chatchain_proxy_connections_open"
+
+    def start(self, config=""):
+        first = world.node("0")
+        self.nodes = [first, world.node("1", peers=[first.address], config="[node]\nsync_interval_ms = 20\n")]
+        self.server = world.proxy([node.address for node in self.nodes], config=config and f"[client]\n{config}\n")
+        self.address = self.server.address
+        wait_until(lambda: call(self.address, "GET", "/network").json["ready"] == 2, WAIT_S, "both nodes are ready")
+
+    def end(self):
+        world.end(self.server)
+        for node in self.nodes:
+            world.end(node)
+
+    def test_polls_outlive_the_node_that_is_followed(self):
+        polls = self.many(50, room="wanted", wait_ms=30000)
+        await_waiting(self.address, 50)
+        followed = call(self.address, "GET", "/messages/poll?wait_ms=1")["ChatChain-Node"]
+        victim = self.nodes.pop(int(followed))
+        world.kill(victim)
+        wanted = send(self.address, "wanted", "still here")
+        await_answers(polls, 1)
+        for poll in polls:
+            self.assertEqual([message["id"] for message in poll.last["messages"]], [wanted])
+
+    def test_where_no_node_answers_polls_say_so(self):
+        now = call(self.address, "GET", "/messages/poll?wait_ms=0").json["after"]
+        polls = self.many(10, after=now, wait_ms=3000)
+        await_waiting(self.address, 10)
+        while self.nodes:
+            world.kill(self.nodes.pop())
+        await_answers(polls, 1)
+        for poll in polls:
+            self.assertEqual(poll.answers[0][0], 503)
+            self.assertIn("no node could answer", poll.last["detail"])
 
 
 def main():
