@@ -71,9 +71,8 @@ Result<std::unique_ptr<App>, std::string> App::Start(const NodeConfig& config) {
   feed.request_timeout_ms = config.request_timeout_ms;
   feed.session_wait_ms = config.session_wait_ms;
   feed.max_waiting_polls = static_cast<size_t>(config.max_waiting_polls);
-  app->feed_routes_ =
-      std::make_unique<FeedRoutes>(std::move(feed), *app->feed_, *app->feed_driver_, *app->storage_,
-                                   *app->conversations_, *app->api_, app->clock_);
+  app->feed_routes_ = std::make_unique<FeedRoutes>(std::move(feed), *app->feed_, *app->feed_driver_,
+                                                   *app->conversations_, *app->api_, app->clock_);
   for (http::Route& route : app->feed_routes_->Routes()) routes.push_back(std::move(route));
 
   http::ServerOptions server;

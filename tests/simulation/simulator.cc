@@ -170,7 +170,7 @@ void Simulation::NetworkFault() {
   if (happens("flap", rates_.flap)) {
     const int which = node();
     for (int i = 0; i < 5; ++i) {
-      world_.Post(i * 200'000, [this, which, i, endpoints] {
+      world_.Post(i * 200'000, [this, which, i] {
         for (int other = 0; other < endpoints; ++other) {
           if (i % 2 == 0 && !healing_) {
             network_.Cut(which, other);
