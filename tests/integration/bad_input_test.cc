@@ -344,7 +344,7 @@ TEST_CASE("64 slow clients do not stop others") {
   }
   Ledger ledger;
   const auto begun = std::chrono::steady_clock::now();
-  Load load({target}, ledger);
+  Load load({target}, ledger, {.timeout = seconds(8)});
   load.AwaitMore(50);
   load.Stop();
   CHECK(load.failures() == 0);
