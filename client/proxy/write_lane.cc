@@ -141,7 +141,8 @@ void WriteLane::Run(size_t sender) {
     const auto took =
         std::chrono::duration_cast<std::chrono::microseconds>(clock_.Steady() - begin);
     // Two senders may lose an update to each other, which an average survives.
-    expected_us_ = (7 * expected_us_ + took.count()) / 8;
+    const int64_t usual = expected_us_;
+    expected_us_ = usual == 0 ? took.count() : (7 * usual + took.count()) / 8;
     MutexLock lock(mutex_);
     in_flight_[sender] = nullptr;
   }

@@ -38,7 +38,7 @@ class WriteLane {
   bool Push(std::shared_ptr<WriteOp> op);
 
   size_t queued_messages() const;
-  // What a batch took of late: a moving average.
+  // What a batch took of late: a moving average; 0 before the first.
   int64_t expected_us() const { return expected_us_.load(std::memory_order_relaxed); }
 
  private:

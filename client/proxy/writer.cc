@@ -63,6 +63,7 @@ FanOutWriter::FanOutWriter(std::vector<NodeLink*> nodes, Strategy strategy,
 
 int64_t FanOutWriter::LeadMs(int lead) const {
   const int64_t usual_us = lanes_[static_cast<size_t>(lead)]->expected_us();
+  if (usual_us == 0) return kLeadMost_ms;
   return std::clamp(3 * usual_us / 1000, kLeadLeast_ms, kLeadMost_ms);
 }
 
