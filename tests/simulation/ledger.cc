@@ -127,7 +127,8 @@ void Ledger::Answered(SimNode& node, const std::vector<ValidMessage>& messages,
         world_.Violation("answers", what + ", with another stamp than it has");
       }
       required_.insert(message.id());
-      if (damaged_.empty()) {
+      // A repair, or a frozen epoch, may leave a message with records of later stamps only.
+      if (!tampered_) {
         const auto [it, fresh] = acknowledged_.emplace(message.id(), item.stamp);
         if (!fresh) it->second = std::min(it->second, item.stamp);
       }
@@ -240,12 +241,14 @@ void Ledger::Destroyed(SimNode& node) {
 
 void Ledger::Damaged(SimNode& node) {
   Disturbed();
+  tampered_ = true;
   damaged_.insert(node.disk_name());
   Excuse();
 }
 
 void Ledger::Rewritten(SimNode& node, const EpochKey& epoch) {
   Disturbed();
+  tampered_ = true;
   damaged_.insert(node.disk_name());
   rewritten_.insert(epoch);
 }

@@ -88,6 +88,7 @@ class Ledger {
   std::map<std::string, std::set<int>> slots_by_id_;  // that ever had it
   std::set<int> slots_;                               // empty: all
   uint64_t disturbances_ = 0;
+  bool tampered_ = false;  // a disk was ever damaged, or rewritten
 };
 
 }  // namespace chatchain::simulation
