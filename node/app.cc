@@ -71,9 +71,8 @@ Result<std::unique_ptr<App>, std::string> App::Start(const NodeConfig& config) {
   feed.request_timeout_ms = config.request_timeout_ms;
   feed.session_wait_ms = config.session_wait_ms;
   feed.max_waiting_polls = static_cast<size_t>(config.max_waiting_polls);
-  app->feed_routes_ =
-      std::make_unique<FeedRoutes>(std::move(feed), *app->feed_, *app->feed_driver_, *app->storage_,
-                                   *app->conversations_, *app->api_, app->clock_);
+  app->feed_routes_ = std::make_unique<FeedRoutes>(std::move(feed), *app->feed_, *app->feed_driver_,
+                                                   *app->conversations_, *app->api_, app->clock_);
   for (http::Route& route : app->feed_routes_->Routes()) routes.push_back(std::move(route));
 
   http::ServerOptions server;
@@ -89,7 +88,6 @@ Result<std::unique_ptr<App>, std::string> App::Start(const NodeConfig& config) {
   app->api_->set_server(app->server_.get());
   app->feed_routes_->Start(*app->server_);
   if (auto started = app->server_->Start(); !started) return Err(std::move(started.error()));
-  app->api_->set_address(app->server_->address());
   app->feed_driver_->Start([server = app->server_.get()](std::function<void()> work) {
     server->PostToLive(std::move(work));
   });

@@ -7,10 +7,36 @@
 #include "common/protocol/json.h"
 #include "common/protocol/limits.h"
 #include "common/util/encoding.h"
+#include "common/util/sha256.h"
 
 namespace chatchain {
 
 namespace {
+
+constexpr std::string_view kChecksumMember = ",\"checksum\":\"";
+constexpr std::string_view kChecksumEnd = "\"}";
+constexpr size_t kChecksumDigits = 16;
+
+std::string ChecksumOf(std::string_view bytes) {
+  return HexU64(Sha256(bytes).Prefix64());
+}
+
+// The end of an object of which all but its closing brace is written.
+void CloseWithChecksum(std::string* out) {
+  const std::string checksum = ChecksumOf(*out);
+  out->append(kChecksumMember).append(checksum).append(kChecksumEnd);
+}
+
+// False where there is one, at the end, and the bytes before it are others. A flipped bit that
+// hides the checksum has left everything else as it was.
+bool ChecksumFits(std::string_view text) {
+  constexpr size_t kBytes = kChecksumMember.size() + kChecksumDigits + kChecksumEnd.size();
+  if (text.size() < kBytes || !text.ends_with(kChecksumEnd)) return true;
+  const std::string_view end = text.substr(text.size() - kBytes);
+  if (!end.starts_with(kChecksumMember)) return true;
+  text.remove_suffix(kBytes);
+  return end.substr(kChecksumMember.size(), kChecksumDigits) == ChecksumOf(text);
+}
 
 void AppendEpochKeys(std::string* out, const std::vector<EpochKey>& keys) {
   out->push_back('[');
@@ -221,11 +247,14 @@ std::string EncodeSyncRequest(const SyncRequest& request) {
     out += ",\"ahead\":";
     AppendHeads(&out, request.ahead);
   }
-  out += '}';
+  CloseWithChecksum(&out);
   return out;
 }
 
 Try<SyncRequest> DecodeSyncRequest(std::string_view text) {
+  if (!ChecksumFits(text)) {
+    return Err(BadRequest("checksum: the request is not what was sent; send it again"));
+  }
   auto json = ParseJsonObject(text);
   if (!json) return Err(json.error());
   SyncRequest request;
@@ -325,7 +354,8 @@ std::string EncodeSyncAnswer(const SyncAnswer& answer, std::string_view records_
   }
   out += ",\"records\":[";
   out += records_json;
-  out += "]}";
+  out += ']';
+  CloseWithChecksum(&out);
   return out;
 }
 
@@ -333,6 +363,7 @@ Result<SyncAnswer, std::string> DecodeSyncAnswer(std::string_view text) {
   const auto bad = [](std::string_view what) {
     return Err("the answer to /sync has no valid " + std::string(what));
   };
+  if (!ChecksumFits(text)) return bad("checksum: it is not what was sent");
   const auto parsed = ParseJsonObject(text);
   if (!parsed) return bad("JSON object: " + parsed.error().detail);
   const Json& json = *parsed;

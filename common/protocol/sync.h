@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // POST /sync as values and as JSON. Unknown members are ignored on both sides, so that nodes of two
-// versions can live together.
+// versions can live together. What is written here ends with a checksum; what is read is refused if
+// it has one that does not fit: a bit that flips on the way must not look like a fork.
 #pragma once
 
 #include <cstdint>

@@ -542,7 +542,7 @@ Try<Response> NodeApi::GetNodes(Request&) {
   const LogStatePtr state = storage_.State();
   const auto uptime = std::chrono::duration_cast<std::chrono::seconds>(clock_.Steady() - started_);
   std::string body = "{\"self\":{\"id\":\"" + options_.node_id + "\",\"address\":";
-  AppendJsonString(&body, address_);
+  AppendJsonString(&body, server_ != nullptr ? server_->address() : "");
   body += ",\"epoch\":";
   body += state->live ? "\"" + HexU64(state->live->epoch) + "\"" : "null";
   body +=

@@ -41,8 +41,7 @@ class NodeApi {
   // what the request brought.
   http::Handler WithToken(http::Handler handler);
 
-  // Set once the server listens; before, /nodes shows none.
-  void set_address(std::string address) { address_ = std::move(address); }
+  // The server that gives these answers. Before it starts.
   void set_server(const http::Server* server) { server_ = server; }
   // Writes what else belongs to /metrics.
   void set_more_metrics(std::function<void(MetricsText*)> more) { more_metrics_ = std::move(more); }
@@ -88,7 +87,6 @@ class NodeApi {
   Random& random_;
   const SteadyTime started_;
   PageCache pages_;
-  std::string address_;
   const http::Server* server_ = nullptr;
   std::function<void(MetricsText*)> more_metrics_;
   std::atomic<bool> draining_{false};

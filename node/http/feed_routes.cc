@@ -22,13 +22,12 @@ constexpr size_t kPollBytes = 1 << 20;  // of texts in one answer, roughly
 
 }  // namespace
 
-FeedRoutes::FeedRoutes(Options options, Feed& feed, FeedDriver& driver, SqliteStorage& storage,
+FeedRoutes::FeedRoutes(Options options, Feed& feed, FeedDriver& driver,
                        Conversations& conversations, NodeApi& api, const Clock& clock)
     : options_(std::move(options)),
       tokens_(options_.cluster),
       feed_(feed),
       driver_(driver),
-      storage_(storage),
       conversations_(conversations),
       api_(api),
       clock_(clock),

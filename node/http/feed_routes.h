@@ -27,8 +27,8 @@ class FeedRoutes {
     size_t max_waiting_polls = 8192;
   };
 
-  FeedRoutes(Options options, Feed& feed, FeedDriver& driver, SqliteStorage& storage,
-             Conversations& conversations, NodeApi& api, const Clock& clock);
+  FeedRoutes(Options options, Feed& feed, FeedDriver& driver, Conversations& conversations,
+             NodeApi& api, const Clock& clock);
 
   std::vector<http::Route> Routes();
   // Once, before `server` starts. It must end before this does.
@@ -50,7 +50,6 @@ class FeedRoutes {
   const TokenCodec tokens_;
   Feed& feed_;
   FeedDriver& driver_;
-  SqliteStorage& storage_;
   Conversations& conversations_;
   NodeApi& api_;
   const Clock& clock_;

@@ -344,10 +344,11 @@ TEST_CASE("64 slow clients do not stop others") {
   }
   Ledger ledger;
   const auto begun = std::chrono::steady_clock::now();
-  Load load({target}, ledger);
-  load.AwaitMore(300);
+  Load load({target}, ledger, {.timeout = seconds(8)});
+  load.AwaitMore(50);
   load.Stop();
   CHECK(load.failures() == 0);
+  // Not only after they were given up.
   CHECK(std::chrono::steady_clock::now() - begun < seconds(10));
   CheckHolds(target, ledger);
   // One of them makes up its mind.

@@ -251,7 +251,8 @@ TEST_CASE("no way of reading gives damage out, and each has it fetched again") {
   if (way == "conversations") answer = api.Get("/conversations?participant=bob");
   if (way == "sync") {
     answer = api.Sync({{"v", 1}, {"cluster", "itest"}, {"node", "9"}, {"have", Json::array()}});
-    for (const Json& record : answer.json().at("records")) {
+    const Json body = answer.json();
+    for (const Json& record : body.at("records")) {
       CHECK((record["origin"] != "0" || record["seq"] < kMessages + 1));
     }
   }

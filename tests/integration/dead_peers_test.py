@@ -28,7 +28,7 @@ from programs import Failure, World, call, wait_ready, wait_until  # noqa: E402
 SKIPPED = 77
 HEARTBEAT_S = 15
 NOTICED_S = 45
-SLACK_S = 1.5  # of this test's own looks, on a busy machine
+SLACK_S = 5  # of this test's own looks, on a busy machine
 INSIDE = "CHATCHAIN_TEST_IN_NAMESPACE"
 
 

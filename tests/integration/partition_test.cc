@@ -48,8 +48,9 @@ TEST_CASE("both sides of a partition take writes and converge when it heals") {
     cluster.Fault(other, 2, fault);
     cluster.Fault(2, other, fault);
   }
-  Load majority({cluster.node(0).address(), cluster.node(1).address()}, ledger);
-  Load minority({cluster.node(2).address()}, ledger);
+  const Load::Options patient{.timeout = seconds(8)};
+  Load majority({cluster.node(0).address(), cluster.node(1).address()}, ledger, patient);
+  Load minority({cluster.node(2).address()}, ledger, patient);
   majority.AwaitMore(2 * kSome);
   CHECK(cluster.api(0).Digest() != cluster.api(2).Digest());
   cluster.Heal();

@@ -38,7 +38,8 @@ TEST_CASE("SIGHUP re-reads nodes and limits, and refuses a bad file") {
 
   // While messages flow: those under way end with the nodes that they began with.
   Ledger ledger;
-  Load load({address}, ledger);
+  // As one who trusts the deadline of the proxy: a disk may be slow.
+  Load load({address}, ledger, {.timeout = seconds(8)});
   load.AwaitMore(50);
   WriteFile(file, head + NodesLine(cluster.addresses()) + "access_log = \"" + access + "\"\n" +
                       "write_strategy = \"failover\"\nmax_in_flight = 99\n");

@@ -119,11 +119,11 @@ TEST_CASE("a node that accepts connections and never answers costs the others no
   cluster.StartAll();
   std::vector<std::string> targets = {cluster.node(0).address(), cluster.node(1).address()};
   Ledger ledger;
-  Load load(targets, ledger);
-  Ledger of_proxy;
-  std::unique_ptr<Load> through_proxy;
   Load::Options patient;
   patient.timeout = kDeadline + kBusyMachine;
+  Load load(targets, ledger, patient);
+  Ledger of_proxy;
+  std::unique_ptr<Load> through_proxy;
   std::string proxy;
   if (ClientProgram()) {
     proxy = cluster.StartProxy().address();

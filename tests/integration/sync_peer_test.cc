@@ -355,7 +355,7 @@ TEST_CASE("a peer that talks nonsense costs nothing but itself") {
   cluster.StartAll();
   REQUIRE(Eventually(seconds(10), [&] { return fake.requests() >= 1; }));
   Ledger ledger;
-  Load load({cluster.node(0).address()}, ledger);
+  Load load({cluster.node(0).address()}, ledger, {.timeout = seconds(8)});
   load.AwaitMore(200);
   const int before = fake.requests();
   const auto begun = std::chrono::steady_clock::now();

@@ -65,6 +65,7 @@ class Ledger {
     bool sound = false;
   };
   std::map<MessageId, bool> SoundOn(SimNode& node);
+  void Disturbed();
   void Excuse();
   void CheckNode(SimNode& node, const std::vector<MessageId>& expected_order);
   std::vector<MessageId> Walk(SimNode& node, bool descending, size_t limit);
@@ -73,8 +74,9 @@ class Ledger {
   Cluster* cluster_ = nullptr;
   std::vector<ValidMessage> attempts_;
   std::map<MessageId, Message> attempted_;
-  std::set<MessageId> required_;                     // acknowledged, and not destroyed since
-  std::map<MessageId, Stamp> acknowledged_;          // the smallest stamp that was said
+  std::set<MessageId> required_;  // acknowledged, and not destroyed since
+  // The smallest stamp that was said, as long as no disk has lost anything since.
+  std::map<MessageId, Stamp> acknowledged_;
   std::map<MessageId, std::set<std::string>> held_;  // ids of nodes that have shown it durably
   std::map<std::string, int64_t> looked_up_to_;      // by disk: of held_
   std::map<std::pair<EpochKey, Seq>, Hash> issued_;
@@ -83,8 +85,10 @@ class Ledger {
   std::set<std::string> damaged_;                  // disks
   std::set<EpochKey> rewritten_;
   std::set<EpochKey> branched_;
-  std::set<int> slots_;  // empty: all
+  std::map<std::string, std::set<int>> slots_by_id_;  // that ever had it
+  std::set<int> slots_;                               // empty: all
   uint64_t disturbances_ = 0;
+  bool tampered_ = false;  // a disk was ever damaged, or rewritten
 };
 
 }  // namespace chatchain::simulation

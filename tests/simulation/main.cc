@@ -47,7 +47,7 @@ int main(int argc, char** argv) {
   uint64_t count = 1;
   bool shrink = false;
   bool counts = false;
-  bool until_violation = false;
+  std::vector<std::string> until;
   std::vector<std::string> rates;
   cxxopts::Options parser("chatchain-simulate",
                           "Simulates a cluster under faults; the same seed does the same again.");
@@ -58,7 +58,8 @@ int main(int argc, char** argv) {
       cxxopts::value<std::string>()->default_value("safety"))(
       "rate", "NAME=N per thousand; may be repeated", cxxopts::value<std::vector<std::string>>())(
       "shrink", "a run that fails is shortened as far as it still fails")(
-      "until-violation", "stop at the first run that fails")("trace", "print every event")(
+      "until", "CHECKER,CHECKER...: stop when each of these has objected",
+      cxxopts::value<std::vector<std::string>>())("trace", "print every event")(
       "counts", "print how often what happened")("rates", "print the rates and their defaults")(
       "help", "this text");
   try {
@@ -80,7 +81,7 @@ int main(int argc, char** argv) {
     count = parsed["count"].as<uint64_t>();
     shrink = parsed.count("shrink") > 0;
     counts = parsed.count("counts") > 0;
-    until_violation = parsed.count("until-violation") > 0;
+    if (parsed.count("until") > 0) until = parsed["until"].as<std::vector<std::string>>();
     const std::string mode = parsed["mode"].as<std::string>();
     if (mode != "safety" && mode != "liveness") throw std::runtime_error("--mode " + mode);
     options.mode = mode == "safety" ? Mode::kSafety : Mode::kLiveness;
@@ -105,6 +106,7 @@ int main(int argc, char** argv) {
   uint64_t hash = 0;
   const auto begun = std::chrono::steady_clock::now();
   int exit_code = 0;
+  const bool stop_early = !until.empty();
   for (uint64_t i = 0; i < count; ++i, ++options.seed) {
     const SimResult result = Simulate(options);
     steps += result.steps;
@@ -125,7 +127,10 @@ int main(int argc, char** argv) {
       again = Shrink(options, first.substr(0, first.find(':')));
     }
     std::cout << "again: " << Command(again, rates) << std::endl;
-    if (until_violation) break;
+    for (const std::string& violation : result.violations) {
+      std::erase(until, violation.substr(0, violation.find(':')));
+    }
+    if (stop_early && until.empty()) break;
   }
   std::cout << "trace hash " << HexU64(hash) << "\n";
   if (counts) {

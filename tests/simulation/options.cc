@@ -10,6 +10,7 @@ std::vector<std::pair<std::string_view, uint64_t*>> RatesByName(Rates* rates) {
       {"slow", &rates->slow},
       {"truncate", &rates->truncate},
       {"bit_flip", &rates->bit_flip},
+      {"bad_record", &rates->bad_record},
       {"partition", &rates->partition},
       {"one_way", &rates->one_way},
       {"flap", &rates->flap},

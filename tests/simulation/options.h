@@ -20,9 +20,10 @@ struct Rates {
   // A message between two programs.
   uint64_t loss = 20;
   uint64_t duplicate = 20;
-  uint64_t slow = 50;      // up to 3 s late: overtaken by others
-  uint64_t truncate = 10;  // answers of sync
-  uint64_t bit_flip = 4;   // answers of sync
+  uint64_t slow = 50;        // up to 3 s late: overtaken by others
+  uint64_t truncate = 10;    // bodies of sync
+  uint64_t bit_flip = 10;    // bodies of sync
+  uint64_t bad_record = 10;  // answers of sync in which a record is not what the peer has stored
 
   // The nemesis.
   uint64_t partition = 20;  // of some from the others, both ways

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "node/sync/decide.h"
 #include "tests/support/store_test.h"
 
 namespace chatchain::simulation {
@@ -309,10 +310,27 @@ void SimClient::BeginWalk() {
   NextPage(walk);
 }
 
+// A node that runs and lacks a part of what the walk covers: where walks go wrong, if they do.
+SimNode* SimClient::SomeNodeBehind(const Walk& walk) {
+  if (!walk.cursor) return nullptr;
+  const auto cursor = tokens_.DecodeCursor(*walk.cursor);
+  std::vector<SimNode*> behind;
+  for (const auto& node : cluster_.nodes) {
+    if (node->up() && !Missing(cursor->covers, *node->store().State()).empty()) {
+      behind.push_back(node.get());
+    }
+  }
+  return behind.empty() ? nullptr : behind[cluster_.world.Below(behind.size())];
+}
+
 // Each page at any node, as a client without a proxy of its own would.
 void SimClient::NextPage(const std::shared_ptr<Walk>& walk) {
   World& world = cluster_.world;
   SimNode* server = cluster_.nodes[world.Below(cluster_.nodes.size())].get();
+  if (world.Below(2) == 0) {
+    SimNode* behind = SomeNodeBehind(*walk);
+    if (behind != nullptr) server = behind;
+  }
   ReadRequest request;
   request.kind = ReadRequest::Kind::kHistory;
   request.query = walk->query;
@@ -399,7 +417,7 @@ void SimClient::EndWalk(const std::shared_ptr<Walk>& walk, const std::string& af
     auto stream = std::make_unique<Stream>();
     stream->token = after;
     stream->given = walk->given;
-    stream->was_behind = !walk->exact || !undisturbed;
+    if (!walk->exact || !undisturbed) stream->given_stale = walk->given;
     streams_.push_back(std::move(stream));
   }
   Again(0);
@@ -434,7 +452,7 @@ void SimClient::TookPoll(Stream& stream, const ReadAnswer& answer) {
     ledger_.Shown(answer.node, shown);
     if (!stream.given.insert(shown.id).second) {
       cluster_.world.Count("feed repeat");
-      if (!may_repeat) {
+      if (stream.given_stale.erase(shown.id) == 0 && !may_repeat) {
         cluster_.world.Violation("feeds", answer.node + " (n" + std::to_string(answer.slot) +
                                               ") repeats " + shown.id.Text() + " to " + name_);
       }

@@ -36,6 +36,9 @@ class SimClient {
   struct Stream {
     std::string token;
     std::set<MessageId> given;  // by the walk before it, too
+    // Given by a walk with a page from a node that lacked a part of it, whose token may cover less:
+    // each may come once more.
+    std::set<MessageId> given_stale;
     bool was_behind = false;
     // A node with a damaged record may pass over what it vouched for, until it finds the damage.
     bool spoilt = false;
@@ -70,6 +73,7 @@ class SimClient {
   void TookAll(const ReadAnswer& answer, bool had_session);
   bool Spoilt(const ReadAnswer& answer) const;
   void BeginWalk();
+  SimNode* SomeNodeBehind(const Walk& walk);
   void NextPage(const std::shared_ptr<Walk>& walk);
   void TookPage(const std::shared_ptr<Walk>& walk, const ReadAnswer& answer);
   void EndWalk(const std::shared_ptr<Walk>& walk, const std::string& after);

@@ -25,15 +25,38 @@ void SimNetwork::Send(int from, int to, std::function<void()> arrive) {
   }
 }
 
-void SimNetwork::Spoil(std::string* answer) {
-  if (answer->empty()) return;
+bool SimNetwork::Spoil(std::string* body) {
   if (world_.Happens(rates_.truncate)) {
-    answer->resize(world_.Below(answer->size()));
-    world_.Count("truncated answer");
-  } else if (world_.Happens(rates_.bit_flip)) {
-    (*answer)[world_.Below(answer->size())] ^= static_cast<char>(1 << world_.Below(7));
-    world_.Count("flipped bit");
+    body->resize(world_.Below(body->size()));
+    world_.Count("truncated body");
+    return true;
   }
+  if (world_.Happens(rates_.bit_flip)) {
+    (*body)[world_.Below(body->size())] ^= static_cast<char>(1 << world_.Below(7));
+    world_.Count("flipped bit");
+    return true;
+  }
+  return false;
+}
+
+void SimNetwork::SpoilRecord(std::string* records) {
+  if (!world_.Happens(rates_.bad_record)) return;
+  constexpr std::string_view kMembers[] = {"\"epoch\":\"", "\"stamp\":\"", "\"digest\":\"",
+                                           "\"chain\":\"", "\"text\":\"",  "\"sender\":\"",
+                                           "\"key\":\""};
+  const std::string_view member = kMembers[world_.Below(std::size(kMembers))];
+  std::vector<size_t> values;
+  for (size_t at = records->find(member); at != std::string::npos;
+       at = records->find(member, at + 1)) {
+    values.push_back(at + member.size());
+  }
+  if (values.empty()) return;
+  const size_t begin = values[world_.Below(values.size())];
+  const size_t end = records->find('"', begin);
+  char& changed = (*records)[begin + world_.Below(end - begin)];
+  // Still what may stand there: a hex digit, a letter.
+  changed = changed == '1' ? '2' : '1';
+  world_.Count("bad record");
 }
 
 void SimNetwork::HealLinks() {
@@ -43,7 +66,8 @@ void SimNetwork::HealLinks() {
 
 void SimNetwork::Calm() {
   HealLinks();
-  rates_.loss = rates_.duplicate = rates_.slow = rates_.truncate = rates_.bit_flip = 0;
+  rates_.loss = rates_.duplicate = rates_.slow = rates_.truncate = rates_.bit_flip =
+      rates_.bad_record = 0;
 }
 
 }  // namespace chatchain::simulation

@@ -44,8 +44,10 @@ class SimNetwork {
     world_.Post(timeout_us, [finish] { finish(std::nullopt); });
   }
 
-  // An answer of sync on its way: cut off, or with a bit flipped.
-  void Spoil(std::string* answer);
+  // A body of sync on its way: cut off, or with a bit flipped; false: as it was.
+  bool Spoil(std::string* body);
+  // The records of an answer, before it gets its checksum: a value in one of them changes.
+  void SpoilRecord(std::string* records);
 
   void Cut(int from, int to) { cut_.insert({from, to}); }
   void Join(int from, int to) { cut_.erase({from, to}); }

@@ -303,11 +303,12 @@ void SimNode::StartRound(Peer& peer) {
   peer.serves = peer.wanted;
   peer.round_began = Steady();
   const int64_t sent_ms = WallMs();
-  const std::string request = SyncRequestFor(peer, true, 0);
+  std::string request = SyncRequestFor(peer, true, 0);
+  const bool spoilt = cluster_.network.Spoil(&request);
   SimNode* server = cluster_.nodes[static_cast<size_t>(peer.slot)].get();
   cluster_.network.Call<std::optional<std::string>>(
       slot_, peer.slot, kAnswerTimeout_ms * 1000,
-      [server, request](auto reply) { server->OnSync(request, reply); },
+      [server, request, spoilt](auto reply) { server->OnSync(request, spoilt, reply); },
       [this, life = life_, &peer, sent_ms](auto answer) {
         if (!up() || life_ != life) return;
         Guard([&] {
@@ -479,11 +480,12 @@ void SimNode::StartLongPoll(Peer& peer) {
   if (peer.polling || !peer.up || peer.behind || Steady() < peer.poll_not_before) return;
   peer.polling = true;
   const SteadyTime begun = Steady();
-  const std::string request = SyncRequestFor(peer, false, kLongPollWait_ms);
+  std::string request = SyncRequestFor(peer, false, kLongPollWait_ms);
+  const bool spoilt = cluster_.network.Spoil(&request);
   SimNode* server = cluster_.nodes[static_cast<size_t>(peer.slot)].get();
   cluster_.network.Call<std::optional<std::string>>(
       slot_, peer.slot, (kLongPollWait_ms + kAnswerTimeout_ms) * 1000,
-      [server, request](auto reply) { server->OnSync(request, reply); },
+      [server, request, spoilt](auto reply) { server->OnSync(request, spoilt, reply); },
       [this, life = life_, &peer, begun](auto answer) {
         if (!up() || life_ != life) return;
         Guard([&] { OnLongPollAnswer(peer, answer ? *answer : std::nullopt, begun); });
@@ -536,7 +538,7 @@ void SimNode::NoteOffset(Peer& peer, int64_t offset_ms) {
 
 // ---- serving
 
-void SimNode::OnSync(const std::string& text,
+void SimNode::OnSync(const std::string& text, bool spoilt,
                      std::function<void(std::optional<std::string>)> reply) {
   if (!up()) {
     reply(std::nullopt);
@@ -545,7 +547,10 @@ void SimNode::OnSync(const std::string& text,
   Guard([&] {
     const auto request = DecodeSyncRequest(text);
     if (!request) {
-      cluster_.world.Violation("protocol", "a request cannot be read: " + request.error().detail);
+      if (!spoilt) {
+        cluster_.world.Violation("protocol", "a request cannot be read: " + request.error().detail);
+      }
+      reply(std::nullopt);
       return;
     }
     const LogStatePtr state = process_->store.State();
@@ -569,6 +574,7 @@ void SimNode::OnSync(const std::string& text,
                          request->node + " " + std::to_string(served.records) + " records" +
                              (served.answer.more ? " and more" : ""));
     served.answer.now_ms = WallMs();
+    cluster_.network.SpoilRecord(&served.records_json);
     std::string answer = EncodeSyncAnswer(served.answer, served.records_json);
     cluster_.ledger.Served(*this, served.answer);
     cluster_.network.Spoil(&answer);
@@ -586,7 +592,7 @@ void SimNode::CheckLongPolls() {
     return true;
   });
   for (const Process::LongPoll& poll : due) {
-    OnSync(EncodeSyncRequest(poll.request), poll.reply);
+    OnSync(EncodeSyncRequest(poll.request), false, poll.reply);
     if (!up()) return;
   }
 }

@@ -72,7 +72,9 @@ class SimNode final : public Clock, public NodePort {
   void Post(int64_t delay_us, std::function<void()> work);
 
   // Requests. `reply` runs at most once.
-  void OnSync(const std::string& request, std::function<void(std::optional<std::string>)> reply);
+  // `spoilt`: the request is not what its sender wrote.
+  void OnSync(const std::string& request, bool spoilt,
+              std::function<void(std::optional<std::string>)> reply);
   void OnWrite(const std::vector<WriteItem>& items, int copies,
                std::function<void(WriteAnswer)> reply) override;
   void OnRead(const ReadRequest& request, std::function<void(ReadAnswer)> reply) override;

@@ -65,8 +65,9 @@ TEST_CASE("Every fault happens, and so does what clients do", "[simulation]") {
   // A fault that never happens proves nothing.
   for (const char* what : {"lost message",
                            "cut message",
-                           "truncated answer",
+                           "truncated body",
                            "flipped bit",
+                           "bad record",
                            "partition",
                            "one_way",
                            "flap",

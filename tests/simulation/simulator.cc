@@ -48,7 +48,7 @@ class Simulation {
   void Damage(SimNode& node);
   void Scrub(SimNode& node);
   void Heal();
-  bool Converged() const;
+  bool Converged();
   void AwaitConvergence(int max_rounds);
   // Lets the world run until `done` holds; false: it never did.
   bool RunUntil(const std::function<bool()>& done, int64_t at_most_us);
@@ -170,7 +170,7 @@ void Simulation::NetworkFault() {
   if (happens("flap", rates_.flap)) {
     const int which = node();
     for (int i = 0; i < 5; ++i) {
-      world_.Post(i * 200'000, [this, which, i, endpoints] {
+      world_.Post(i * 200'000, [this, which, i] {
         for (int other = 0; other < endpoints; ++other) {
           if (i % 2 == 0 && !healing_) {
             network_.Cut(which, other);
@@ -436,6 +436,11 @@ void Simulation::Scrub(SimNode& node) {
           reader.ReadHistory(query, *state, CopyNames(node.store().log().name_tail(), all)).damage;
     });
     if (findings.corrupt.empty() && !damage) return;
+    // What nobody has spoilt is in order, always.
+    if (!ledger_.damaged(node)) {
+      world_.Violation("chains", node.name() + " has written what does not fit");
+      return;
+    }
     node.store().Submit(
         [&](Log& log) {
           log.Heed(findings);
@@ -497,12 +502,22 @@ void Simulation::Heal() {
   ledger_.Scrubbed();
 }
 
-bool Simulation::Converged() const {
+// As an operator would see it: by the digests.
+bool Simulation::Converged() {
   const LogStatePtr first = core_.front()->store().State();
-  return std::all_of(core_.begin(), core_.end(), [&](SimNode* node) {
+  const Hash digest = VectorDigest(first->heads);
+  bool converged = true;
+  for (SimNode* node : core_) {
     const LogStatePtr state = node->store().State();
-    return state->heads == first->heads && node->Ready();
-  });
+    const bool same = VectorDigest(state->heads) == digest;
+    if (same != (state->heads == first->heads)) {
+      world_.Violation("digests", node->name() +
+                                      (same ? " has the same, and" : " has another, and not") +
+                                      " another log than " + core_.front()->name());
+    }
+    converged = converged && same && node->Ready();
+  }
+  return converged;
 }
 
 void Simulation::AwaitConvergence(int max_rounds) {
@@ -512,7 +527,7 @@ void Simulation::AwaitConvergence(int max_rounds) {
     const int64_t end_us = world_.now_us() + round_us;
     while (!world_.idle() && world_.now_us() < end_us) world_.Step();
     quiet = Converged() ? quiet + 1 : 0;
-    if (quiet == 3) return;
+    if (quiet == 3 || !world_.violations().empty()) return;
   }
   std::string what;
   for (SimNode* node : core_) {

@@ -114,8 +114,12 @@ class LogProcess {
   // Runs `read` on a snapshot of the state as it is now.
   template <typename Read>
   auto WithReader(Read read) {
+    return WithReader(State(), read);
+  }
+  // The same with a state that was published, while another thread is at the log.
+  template <typename Read>
+  auto WithReader(const LogStatePtr& state, Read read) {
     if (!reader_) reader_ = std::make_unique<ReadConnection>(path_, 1);
-    const LogStatePtr state = State();
     reader_->BeginSnapshot();
     reader_->UseState(state);
     struct End {

@@ -84,6 +84,14 @@ def check_token(vector, fail):
     fail(vector["name"], "token", vector["token"], base64url(data))
 
 
+def check_sync(vector, fail):
+    body = json.dumps({"v": 1, "cluster": vector["cluster"], "node": vector["node"], "have": [], "limit": 1000,
+                       "max_bytes": 8388608, "wait_ms": 0, "relay": True}, separators=(",", ":"))[:-1]
+    checksum = sha256(body.encode())[:8].hex()
+    fail("sync", "checksum", vector["checksum"], checksum)
+    fail("sync", "body", vector["body"], f'{body},"checksum":"{checksum}"}}')
+
+
 def check_document(vectors, text, fail):
     shown = []
     for vector in vectors["messages"]:
@@ -98,6 +106,7 @@ def check_document(vectors, text, fail):
     for vector in vectors["tokens"]:
         shown += [(vector["name"], part, vector[part]) for part in ("bytes", "token", "query_hash")
                   if part in vector]
+    shown.append(("sync", "body", vectors["sync"]["body"]))
     for name, part, value in shown:
         if value not in text:
             fail(name, f"{part} in the document", value, "not there")
@@ -128,6 +137,7 @@ def main():
     check_heads(vectors["heads"], fail)
     for vector in vectors["tokens"]:
         check_token(vector, fail)
+    check_sync(vectors["sync"], fail)
     check_document(vectors, document, fail)
     for failure in failures:
         print(failure, file=sys.stderr)

@@ -282,7 +282,9 @@ const nodeCases = {
       }
     })), 'sent and message');
     socket.send(JSON.stringify({op: 'subscribe', room: 'tea'}));
+    const deadline = Date.now() + kPatienceMs;
     while (!said.some((each) => each.op === 'subscribed')) {
+      assert.ok(Date.now() < deadline, 'too late: subscribed');
       await new Promise((resolve) => setTimeout(resolve, 5));
     }
     const text = 'מה שלומך 😀';

@@ -257,6 +257,57 @@ TEST_CASE("chains at positions: what is written is read, the rest is refused", "
   CHECK_FALSE(DecodeSyncAnswer(json.dump()));
 }
 
+TEST_CASE("a flipped bit in a sync body is refused, or changes nothing", "[sync]") {
+  SyncRequest request = ExampleRequest();
+  request.chains = {{{"0", 1}, 1}};
+  SyncAnswer answer;
+  answer.node = "0";
+  answer.heads = request.have;
+  answer.forks = request.forks;
+  answer.instance = "inst";
+  answer.epoch = 3;
+  const std::function<std::optional<std::string>(std::string_view)> readers[] = {
+      [](std::string_view text) {
+        const auto read = DecodeSyncRequest(text);
+        return read ? std::optional(EncodeSyncRequest(*read)) : std::nullopt;
+      },
+      [](std::string_view text) -> std::optional<std::string> {
+        const auto read = DecodeSyncAnswer(text);
+        if (!read || !read->malformed.empty()) return std::nullopt;
+        std::string records;
+        for (const WireRecord& record : read->records) AppendWireRecord(&records, record);
+        return EncodeSyncAnswer(*read, records);
+      }};
+  const std::string texts[] = {EncodeSyncRequest(request), EncodeSyncAnswer(answer, RecordText())};
+  for (size_t which = 0; which < std::size(texts); ++which) {
+    const std::string& text = texts[which];
+    REQUIRE(readers[which](text) == text);
+    size_t refused = 0;
+    for (size_t bit = 0; bit < text.size() * 8; ++bit) {
+      std::string flipped = text;
+      flipped[bit / 8] = static_cast<char>(flipped[bit / 8] ^ (1 << (bit % 8)));
+      const auto read = readers[which](flipped);
+      refused += read ? 0 : 1;
+      if (!read || read == text) continue;
+      FAIL("bit " << bit % 8 << " of byte " << bit / 8 << " makes it " << *read);
+    }
+    CHECK(refused > text.size() * 7);
+  }
+}
+
+TEST_CASE("a sync body without a checksum is taken, one with another is not", "[sync]") {
+  for (const char* end : {"}", R"(,"checksum":7})", R"(,"checksum":"0"})",
+                          R"(,"checksum":"0123456789abcdef","x":1})"}) {
+    CAPTURE(end);
+    CHECK(DecodeSyncRequest(std::string(R"({"v":1,"cluster":"c","node":"1","have":[])") + end));
+  }
+  const auto wrong = DecodeSyncRequest(
+      R"({"v":1,"cluster":"c","node":"1","have":[],"checksum":"0123456789abcdef"})");
+  REQUIRE_FALSE(wrong);
+  CHECK(wrong.error().status == 400);
+  CHECK(wrong.error().detail.find("checksum") != std::string::npos);
+}
+
 TEST_CASE("heads as JSON", "[sync]") {
   std::string out;
   AppendHeads(&out, {});

@@ -13,6 +13,7 @@
 #include "common/protocol/message.h"
 #include "common/protocol/query.h"
 #include "common/protocol/record.h"
+#include "common/protocol/sync.h"
 #include "common/protocol/token.h"
 #include "common/util/encoding.h"
 
@@ -114,6 +115,15 @@ void ComputeToken(OrderedJson* vector) {
   (*vector)["token"] = text;
 }
 
+void ComputeSync(OrderedJson* vector) {
+  SyncRequest request;
+  request.cluster = vector->at("cluster");
+  request.node = vector->at("node");
+  const std::string body = EncodeSyncRequest(request);
+  (*vector)["body"] = body;
+  (*vector)["checksum"] = OrderedJson::parse(body).at("checksum");
+}
+
 OrderedJson Computed(OrderedJson vectors) {
   std::map<std::string, std::string> digests;
   for (OrderedJson& vector : vectors.at("messages")) {
@@ -124,6 +134,7 @@ OrderedJson Computed(OrderedJson vectors) {
   OrderedJson& heads = vectors.at("heads");
   heads["digest"] = VectorDigest(HeadsOf(heads.at("heads"))).Hex();
   for (OrderedJson& vector : vectors.at("tokens")) ComputeToken(&vector);
+  ComputeSync(&vectors.at("sync"));
   return vectors;
 }
 

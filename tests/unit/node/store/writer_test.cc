@@ -143,11 +143,12 @@ TEST_CASE("Nothing is answered or shown before its log is on disk", "[writer][di
     return SQLITE_OK;
   });
   const auto shows = [&](const char* key) {
-    return f.process->WithReader([&](ReadConnection& reader, const LogStatePtr&) {
-      std::optional<Damage> damage;
-      bool moved = false;
-      return reader.Find(MakeMessage(key).id(), *f.board.Current(), &damage, &moved).has_value();
-    });
+    return f.process->WithReader(
+        f.board.Current(), [&](ReadConnection& reader, const LogStatePtr& state) {
+          std::optional<Damage> damage;
+          bool moved = false;
+          return reader.Find(MakeMessage(key).id(), *state, &damage, &moved).has_value();
+        });
   };
   auto first = std::async(std::launch::async, [&] { return f.Append("first"); });
   REQUIRE(f.Eventually([&] { return syncs == 1; }));
@@ -314,8 +315,7 @@ TEST_CASE("After a failed fsync nothing is written any more", "[writer][disk]") 
   REQUIRE(f.writer->write_state() == WriteState::kFailed);
   REQUIRE(f.writer->write_error().find("restart") != std::string::npos);
   // Reading goes on.
-  f.process->WithReader([&](ReadConnection& reader, const LogStatePtr&) {
-    const LogStatePtr state = f.board.Current();
+  f.process->WithReader(f.board.Current(), [&](ReadConnection& reader, const LogStatePtr& state) {
     std::optional<Damage> damage;
     bool moved = false;
     REQUIRE(reader.Find(MakeMessage("before").id(), *state, &damage, &moved));
