@@ -158,6 +158,7 @@ Result<std::unique_ptr<Database>, std::string> OpenForWriting(const std::string&
                                                               const std::string& cluster,
                                                               int cache_mib) {
   try {
+    RewriteWal(path);
     auto db = std::make_unique<Database>(
         path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, WalVfs());
     Configure(db.get(), cache_mib);
@@ -170,9 +171,7 @@ Result<std::unique_ptr<Database>, std::string> OpenForWriting(const std::string&
       return db;
     }
     if (auto problem = FormatProblem(*db, path)) return Err(std::move(*problem));
-    // What a process left that was killed, or whose sync failed, may be in the log as the system
-    // shows it and not on disk. Copied into the database, which is synced, it is; on a full disk
-    // the log stays.
+    // The log is on disk now, whatever the process before has met. On a full disk it stays.
     const int copied = sqlite3_wal_checkpoint_v2(db->handle(), nullptr, SQLITE_CHECKPOINT_PASSIVE,
                                                  nullptr, nullptr);
     if (copied != SQLITE_OK && copied != SQLITE_BUSY && copied != SQLITE_FULL) {

@@ -3,12 +3,15 @@
 
 #include <sqlite3.h>
 
+#include <algorithm>
+#include <cstddef>
 #include <cstring>
 #include <map>
 #include <memory>
 #include <new>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "common/util/mutex.h"
 
@@ -19,6 +22,7 @@ namespace {
 // A larger transaction is written in parts. SQLite's own VFS for Unix takes less than 128 KiB in
 // one call (it reports more as a full disk).
 constexpr size_t kBufferMaxBytes = 120 << 10;
+constexpr sqlite3_int64 kRewriteBytes = 1 << 20;  // at a time
 
 struct Shim {
   sqlite3_vfs base;  // first: SQLite hands us its address
@@ -192,6 +196,41 @@ const char* WalVfs() {
     sqlite3_vfs_register(&shim->base, 0);
   }
   return shim->base.zName;
+}
+
+void RewriteWal(const std::string& path) {
+  sqlite3_vfs* vfs = sqlite3_vfs_find(nullptr);
+  const auto check = [](int code) {
+    if (code != SQLITE_OK) throw SqliteError(code, sqlite3_errstr(code));
+  };
+  // SQLite hands names over in full, with an empty list of URI parameters behind.
+  std::string name(static_cast<size_t>(vfs->mxPathname) + 1, '\0');
+  check(vfs->xFullPathname(vfs, (path + "-wal").c_str(), vfs->mxPathname, name.data()));
+  name.append(2, '\0');
+  int exists = 0;
+  check(vfs->xAccess(vfs, name.c_str(), SQLITE_ACCESS_EXISTS, &exists));
+  if (exists == 0) return;
+
+  std::vector<std::max_align_t> room(static_cast<size_t>(vfs->szOsFile) / sizeof(std::max_align_t) +
+                                     1);
+  auto* file = reinterpret_cast<sqlite3_file*>(room.data());
+  file->pMethods = nullptr;
+  const int opened =
+      vfs->xOpen(vfs, name.c_str(), file, SQLITE_OPEN_READWRITE | SQLITE_OPEN_WAL, nullptr);
+  const auto close = [](sqlite3_file* open) {
+    if (open->pMethods != nullptr) open->pMethods->xClose(open);
+  };
+  const std::unique_ptr<sqlite3_file, decltype(close)> closer(file, close);
+  check(opened);
+  sqlite3_int64 size = 0;
+  check(file->pMethods->xFileSize(file, &size));
+  std::vector<char> bytes(kRewriteBytes);
+  for (sqlite3_int64 at = 0; at < size; at += kRewriteBytes) {
+    const int part = static_cast<int>(std::min<sqlite3_int64>(kRewriteBytes, size - at));
+    check(file->pMethods->xRead(file, bytes.data(), part, at));
+    check(file->pMethods->xWrite(file, bytes.data(), part, at));
+  }
+  if (size > 0) check(file->pMethods->xSync(file, SQLITE_SYNC_NORMAL));
 }
 
 WalLog::WalLog(const Database& db) {

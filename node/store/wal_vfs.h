@@ -17,12 +17,25 @@
 // See https://www.sqlite.org/vfs.html and https://www.sqlite.org/walformat.html
 #pragma once
 
+#include <string>
+
 #include "node/store/sqlite.h"
 
 namespace chatchain {
 
 // The name of such a VFS over the default one of this moment, for sqlite3_open_v2. Thread-safe.
 const char* WalVfs();
+
+// Writes the bytes of the write-ahead log of the database `path` once more and syncs them; nothing
+// where there is no log. REQUIRES: nobody has the database open. Throws SqliteError.
+//
+// When a sync fails, the system takes the pages for written that it could not write: they are read
+// as they should be, no later sync writes them, and a power cut takes them away
+// (https://wiki.postgresql.org/wiki/Fsync_errors). A process that starts behind such a failure
+// finds its predecessor's commits in the log, cannot know which of them are on disk, and must not
+// show what may vanish again; worse, an older part of the log that came back after the rest had
+// been copied would lie over newer pages.
+void RewriteWal(const std::string& path);
 
 // The write-ahead log of an open connection that was opened through WalVfs() and is in WAL mode.
 // Valid as long as the connection.

@@ -57,7 +57,7 @@ TEST_CASE("Every fault happens, and so does what clients do", "[simulation]") {
   SimOptions options;
   options.steps = 1500;
   std::map<std::string, uint64_t> counts;
-  for (options.seed = 1; options.seed <= 60; ++options.seed) {
+  for (options.seed = 1; options.seed <= 120; ++options.seed) {
     const SimResult result = Simulate(options);
     CHECK(result.violations == std::vector<std::string>{});
     for (const auto& [what, times] : result.counts) counts[what] += times;
