@@ -22,7 +22,8 @@ namespace {
 // A larger transaction is written in parts. SQLite's own VFS for Unix takes less than 128 KiB in
 // one call (it reports more as a full disk).
 constexpr size_t kBufferMaxBytes = 120 << 10;
-constexpr sqlite3_int64 kRewriteBytes = 1 << 20;  // at a time
+// At a time: SQLite's own VFS takes less than 128 KiB.
+constexpr sqlite3_int64 kRewriteBytes = 64 << 10;
 
 struct Shim {
   sqlite3_vfs base;  // first: SQLite hands us its address
