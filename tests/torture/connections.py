@@ -30,7 +30,6 @@ BODY_TIMEOUT_S = 30
 MARGIN_S = 4
 LATE_S = 10            # what a machine that does other things may add
 GROWTH_MIB = 8         # of a program that has served many connections before
-REFERENCE_MS = 30      # of a fixed piece of work, see slowness()
 SCARCE = 128           # descriptors
 SCARCE_CPU = 0.5       # of one processor, while it cannot accept
 PATIENCE_S = 60
@@ -100,29 +99,13 @@ def message(text):
     return json.dumps({"sender": "ann", "recipient": "bob", "text": text})
 
 
-def slowness():
-    """How many times slower than a quiet machine of our own this one is now, at least 1: others may be at work on it."""
-    taken = []
-    for _ in range(5):
-        begun = time.monotonic()
-        sum(number * number for number in range(300_000))
-        taken.append((time.monotonic() - begun) * 1000)
-    return max(1, statistics.median(taken) / REFERENCE_MS)
-
-
 class Checks:
     def __init__(self):
         self.failed = []
-        self.slowness = slowness()
-
-    def in_time(self, what, value, bound, unit):
-        """Times are those of a quiet machine; what it is now is looked at before and after."""
-        before, self.slowness = self.slowness, slowness()
-        self.at_most(what, value, bound * max(before, self.slowness), unit)
 
     def at_most(self, what, value, bound, unit):
         good = value <= bound
-        print(f"  {what}: {value:.1f} {unit} (at most {bound:.4g}){'' if good else '  <-- FAILED'}",
+        print(f"  {what}: {value:.1f} {unit} (at most {bound}){'' if good else '  <-- FAILED'}",
               flush=True)
         if not good:
             self.failed.append(what)
@@ -151,7 +134,7 @@ def idle(program, checks, count):
             status, _ = ask(opened, "/messages?limit=1")
             taken.append((time.monotonic() - begun) * 1000)
             checks.failed += [] if status == 200 else [f"a new request got {status}"]
-    checks.in_time("a new connection and its answer, median of 15", statistics.median(taken),
+    checks.at_most("a new connection and its answer, median of 15", statistics.median(taken),
                    IDLE_ANSWER_MS, "ms")
     for opened in connections:
         opened.close()
@@ -162,7 +145,7 @@ def burst(program, checks, count):
     bursts = [burst_once(program, count) for _ in range(3)]
     checks.holds(f"3 times {count} connects at once, all answered",
                  all(good == count for good, _ in bursts))
-    checks.in_time("the slowest of them", min(slowest for _, slowest in bursts), BURST_S, "s")
+    checks.at_most("the slowest of them", min(slowest for _, slowest in bursts), BURST_S, "s")
 
 
 def burst_once(program, count):
@@ -221,7 +204,7 @@ def slow(program, checks, count, seconds):
                             each[2] += 1
                         except OSError:
                             each[3] = True  # it was told, and closed
-    checks.in_time(f"p99 of others beside {count} slow clients", statistics.quantiles(taken, n=100)[98],
+    checks.at_most(f"p99 of others beside {count} slow clients", statistics.quantiles(taken, n=100)[98],
                    SLOW_P99_MS, "ms")
     if seconds > BODY_TIMEOUT_S:
         told = 0
