@@ -2,6 +2,7 @@
 #include "node/sync/sealing.h"
 
 #include <algorithm>
+#include <optional>
 
 namespace chatchain {
 
@@ -10,6 +11,18 @@ HeadVector HaveFor(const LogState& state, const HeadVector& named) {
   for (const auto& [key, theirs] : named) {
     const auto it = state.heads.find(key);
     if (it != state.heads.end()) have.emplace(key, it->second);
+  }
+  // Beyond us it may hold a seal that we do not know, and leave an epoch out by that; we leave it
+  // out by one that it does not hold. It would take us to have nothing of that epoch, and send
+  // neither its seal nor what stands behind it before it has sent the whole epoch once more.
+  std::optional<HeadVector> meant;
+  for (const auto& [key, theirs] : named) {
+    if (Covers(state.heads, key, theirs.seq)) continue;
+    if (!meant) meant = Unfold(named, *state.seals);
+    for (auto it = state.heads.lower_bound({key.origin, 0});
+         it != state.heads.end() && it->first < key; ++it) {
+      if (meant->count(it->first) == 0) have.insert(*it);
+    }
   }
   return have;
 }

@@ -14,7 +14,8 @@
 namespace chatchain {
 
 // What a pull says that this node has: folded, but with every epoch named that the peer named in
-// its last answer, `named`. The peer may not know the seal.
+// its last answer, `named`, or may leave out by a seal that is not here. The peer may not know our
+// seal.
 HeadVector HaveFor(const LogState& state, const HeadVector& named);
 
 // One thread at a time.

@@ -93,6 +93,27 @@ TEST_CASE("what a peer names is named to it, sealed or not", "[seal]") {
   CHECK(have.size() == 3);
 }
 
+// As two processes with one id leave it behind: each seals the old epoch in its own.
+TEST_CASE("two that leave an epoch out by two seals name it to each other", "[seal]") {
+  const EpochKey of_twin{"a", (uint64_t{2} << 32) + 1};
+  FakeLog one = OneRestart();
+  one.AppendSeal(kLive, kOld, 3);
+  one.Append(of_twin, 1);
+  FakeLog other = OneRestart();
+  other.Append(of_twin, 1);
+  other.AppendSeal(of_twin, kOld, 3);
+  REQUIRE(one.state.folded.count(kOld) == 0);
+  REQUIRE(other.state.folded.count(kOld) == 0);
+  CHECK(HaveFor(one.state, other.state.folded).at(kOld) == one.At(kOld, 3));
+  CHECK(HaveFor(other.state, one.state.folded).at(kOld) == other.At(kOld, 3));
+
+  // Whoever is ahead, and holds our seal, knows what we mean.
+  FakeLog ahead = one;
+  ahead.Append(kLive, 2);
+  CHECK(HaveFor(one.state, ahead.state.folded).count(kOld) == 0);
+  CHECK(HaveFor(one.state, {}).count(kOld) == 0);
+}
+
 // All hold the same after each start, as nodes do that are not cut off for long.
 TEST_CASE("after 1,000 restarts of 5 nodes a token is small", "[seal]") {
   constexpr int kStarts = 1000;
