@@ -143,7 +143,7 @@ Result<ClientResponse, TransportError> Client::Send(const ClientRequest& request
   if (Now() >= deadline) return Err(call.Fail(Kind::kTimeout, "no time was left"));
   const auto head = MakeRequestHead(request, core_->address);
   if (!head) return Err(call.Fail(Kind::kBroken, kNotARequest));
-  SocketPtr socket = core_->idle.Take();
+  SocketPtr socket = core_->idle.Take([](const Socket&) { return true; });
   for (bool fresh = socket == nullptr;; fresh = true) {
     if (fresh) {
       auto connected = Connect(*core_, call);

@@ -18,12 +18,14 @@ namespace chatchain::http {
 // A connection to a server, of the loop from when it is made.
 class LoopConnection {
  public:
-  LoopConnection(boost::asio::io_context& io, int fd, int family)
-      : socket_(io, family == AF_INET6 ? boost::asio::ip::tcp::v6() : boost::asio::ip::tcp::v4(),
+  LoopConnection(EventLoop& loop, int fd, int family)
+      : loop_(loop),
+        socket_(loop.io(), family == AF_INET6 ? boost::asio::ip::tcp::v6() : boost::asio::ip::tcp::v4(),
                 fd) {
     boost::system::error_code ignored;
     socket_.native_non_blocking(true, ignored);
   }
+  const EventLoop* loop() const { return &loop_; }
   int fd() { return socket_.native_handle(); }
   boost::asio::ip::tcp::socket& socket() { return socket_; }
   boost::asio::mutable_buffer buffer() { return boost::asio::buffer(in_); }
@@ -31,6 +33,7 @@ class LoopConnection {
   bool full(size_t bytes) const { return bytes == in_.size(); }
 
  private:
+  EventLoop& loop_;
   boost::asio::ip::tcp::socket socket_;
   std::array<char, 4096> in_;
 };
@@ -72,7 +75,8 @@ class LoopCall final : public EventLoop::Timed, public std::enable_shared_from_t
       return;
     }
     head_ = std::move(*head);
-    kept_ = core_->idle_on_loop.Take();
+    kept_ = core_->idle_on_loop.Take(
+        [this](const LoopConnection& connection) { return connection.loop() == &loop_; });
     if (kept_ == nullptr) {
       loop_.Post([self = shared_from_this()] { self->Resolve(/*again=*/false); });
       return;
@@ -127,7 +131,7 @@ class LoopCall final : public EventLoop::Timed, public std::enable_shared_from_t
         error_ = call_.Fail(Kind::kConnect, "no socket: " + ErrorText(error));
         continue;
       }
-      kept_ = std::make_shared<LoopConnection>(loop_.io(), fd, address.storage.ss_family);
+      kept_ = std::make_shared<LoopConnection>(loop_, fd, address.storage.ss_family);
       fd_ = fd;
       timed_out_ = false;
       if (error != 0 && error != EINPROGRESS) {

@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <memory>
 #include <optional>
 #include <string>
@@ -46,15 +47,18 @@ class IdlePool {
   IdlePool(size_t max_idle, std::chrono::milliseconds max_age)
       : max_idle_(max_idle), max_age_(max_age) {}
 
-  // One that seems to live; null: there is none.
-  Connection Take() EXCLUDES(mutex_) {
+  // One that seems to live, and that is `fitting`; null: there is none.
+  template <typename Fitting>
+  Connection Take(Fitting fitting) EXCLUDES(mutex_) {
     while (true) {
       Idle idle;
       {
         MutexLock lock(mutex_);
-        if (idle_.empty()) return nullptr;
-        idle = std::move(idle_.back());
-        idle_.pop_back();
+        const auto found = std::find_if(idle_.rbegin(), idle_.rend(),
+                                        [&](const Idle& each) { return fitting(*each.connection); });
+        if (found == idle_.rend()) return nullptr;
+        idle = std::move(*found);
+        idle_.erase(found.base() - 1);
       }
       if (std::chrono::steady_clock::now() - idle.since > max_age_) continue;
       // An idle connection with something to read was closed, or the peer says what nobody asked

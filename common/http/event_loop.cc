@@ -19,13 +19,16 @@ namespace {
 // Ticks with nothing to watch before it sleeps: a lone client must not pay a wake-up for each of
 // its requests.
 constexpr int kIdleTicks = 200;
+
+thread_local EventLoop* current_loop = nullptr;
 }  // namespace
 
 class EventLoop::Impl {
  public:
-  explicit Impl(std::string name)
-      : work_(boost::asio::make_work_guard(io_)), tick_(io_), thread_([this, name] {
+  Impl(EventLoop* self, const std::string& name)
+      : work_(boost::asio::make_work_guard(io_)), tick_(io_), thread_([this, self, name] {
           pthread_setname_np(pthread_self(), name.c_str());
+          current_loop = self;
           io_.run();
         }) {}
 
@@ -98,7 +101,7 @@ class EventLoop::Impl {
   std::thread thread_;
 };
 
-EventLoop::EventLoop(std::string name) : impl_(std::make_unique<Impl>(std::move(name))) {}
+EventLoop::EventLoop(const std::string& name) : impl_(std::make_unique<Impl>(this, name)) {}
 
 EventLoop::~EventLoop() {
   Stop();
@@ -106,6 +109,10 @@ EventLoop::~EventLoop() {
 
 void EventLoop::Stop() {
   impl_->Stop();
+}
+
+EventLoop* EventLoop::Current() {
+  return current_loop;
 }
 
 void EventLoop::Post(std::function<void()> work) {
@@ -122,6 +129,21 @@ void EventLoop::Unwatch(Timed* timed) {
 
 boost::asio::io_context& EventLoop::io() {
   return impl_->io();
+}
+
+EventLoops::EventLoops(size_t count, const std::string& name) {
+  for (size_t i = 0; i < count; ++i) loops_.push_back(std::make_unique<EventLoop>(name));
+}
+
+EventLoop& EventLoops::Here() {
+  for (const auto& loop : loops_) {
+    if (loop.get() == EventLoop::Current()) return *loop;
+  }
+  return Next();
+}
+
+void EventLoops::Stop() {
+  for (const auto& loop : loops_) loop->Stop();
 }
 
 }  // namespace chatchain::http

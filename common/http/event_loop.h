@@ -11,6 +11,7 @@
 #include <limits>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "common/util/clock.h"
 
@@ -23,7 +24,7 @@ namespace chatchain::http {
 class EventLoop {
  public:
   // `name`: of the thread, at most 15 characters.
-  explicit EventLoop(std::string name);
+  explicit EventLoop(const std::string& name);
   ~EventLoop();
   EventLoop(const EventLoop&) = delete;
   EventLoop& operator=(const EventLoop&) = delete;
@@ -31,6 +32,9 @@ class EventLoop {
   // Ends the thread: nothing is called any more. What waits is dropped when the loop is destroyed.
   // Not from the loop itself.
   void Stop();
+
+  // The one whose thread this is; null: none's.
+  static EventLoop* Current();
 
   // Calls `work` on the loop, never within this call.
   void Post(std::function<void()> work);
@@ -62,6 +66,25 @@ class EventLoop {
  private:
   class Impl;
   std::unique_ptr<Impl> impl_;
+};
+
+// A few loops that share the work of a program: what begins on one of them stays there.
+class EventLoops {
+ public:
+  // REQUIRES: count > 0. All threads have the same name.
+  EventLoops(size_t count, const std::string& name);
+
+  EventLoop& first() { return *loops_.front(); }
+  // For work that belongs to none: each in turn.
+  EventLoop& Next() { return At(turn_.fetch_add(1, std::memory_order_relaxed)); }
+  EventLoop& At(size_t index) { return *loops_[index % loops_.size()]; }
+  // The one whose thread this is, or else the next.
+  EventLoop& Here();
+  void Stop();
+
+ private:
+  std::vector<std::unique_ptr<EventLoop>> loops_;
+  std::atomic<size_t> turn_{0};
 };
 
 }  // namespace chatchain::http
