@@ -19,6 +19,7 @@
 #include <thread>
 
 #include "common/http/client.h"
+#include "common/http/event_loop.h"
 #include "tests/support/http_test.h"
 
 namespace chatchain::http {
@@ -103,7 +104,7 @@ class TestSource final : public BodySource {
 
 // A server with one route of each kind.
 struct Fixture {
-  explicit Fixture(ServerOptions options = {}) {
+  explicit Fixture(ServerOptions options = {}, EventLoops* loops = nullptr) {
     std::vector<Route> routes;
     const auto add = [&](Route route) { routes.push_back(std::move(route)); };
     add({.method = "GET", .pattern = "/small", .handler = [](Request& request) {
@@ -150,7 +151,7 @@ struct Fixture {
     add({.method = "GET",
          .pattern = "/abort/{parts}",
          .handler = stream(BodySource::Step::kAbort)});
-    server = std::make_unique<Server>(std::move(options), std::move(routes));
+    server = std::make_unique<Server>(std::move(options), std::move(routes), loops);
     const auto started = server->Start();
     if (!started) FAIL(started.error());
   }
