@@ -132,14 +132,12 @@ void WriteLane::SendBatch(Batch batch) {
   link_->metrics().batch_items.fetch_add(messages, std::memory_order_relaxed);
   const SteadyTime begin = clock_.Steady();
   link_->Ask(std::move(request), Expect::kObject, deadline, nullptr, waits,
-            [self = shared_from_this(), batch = std::move(batch), begin](const NodeAnswer& answer) {
-              self->OnAnswer(batch, begin, answer);
-            });
+             [self = shared_from_this(), batch = std::move(batch),
+              begin](const NodeAnswer& answer) { self->OnAnswer(batch, begin, answer); });
 }
 
 void WriteLane::OnAnswer(const Batch& batch, SteadyTime begin, const NodeAnswer& answer) {
-  const auto took =
-      std::chrono::duration_cast<std::chrono::microseconds>(clock_.Steady() - begin);
+  const auto took = std::chrono::duration_cast<std::chrono::microseconds>(clock_.Steady() - begin);
   const int64_t usual = expected_us_;
   expected_us_ = usual == 0 ? took.count() : (7 * usual + took.count()) / 8;
   {

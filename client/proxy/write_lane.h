@@ -33,8 +33,8 @@ struct WriteLaneOptions {
 class WriteLane : public std::enable_shared_from_this<WriteLane> {
  public:
   // `node`: the index under which it reports.
-  WriteLane(int node, std::shared_ptr<NodeLink> link, const WriteLaneOptions& options, http::EventLoop& loop,
-            const Clock& clock);
+  WriteLane(int node, std::shared_ptr<NodeLink> link, const WriteLaneOptions& options,
+            http::EventLoop& loop, const Clock& clock);
 
   // False when the queue is full: nothing will be reported then. REQUIRES: op->Expect() was called.
   bool Push(std::shared_ptr<WriteOp> op);

@@ -74,8 +74,7 @@ FanOutWriter::FanOutWriter(std::vector<std::shared_ptr<NodeLink>> nodes, Strateg
 FanOutWriter::Lanes FanOutWriter::MakeLanes(const WriteLaneOptions& options) {
   Lanes lanes;
   for (const auto& node : nodes_) {
-    lanes.push_back(
-        std::make_shared<WriteLane>(static_cast<int>(lanes.size()), node, options,
+    lanes.push_back(std::make_shared<WriteLane>(static_cast<int>(lanes.size()), node, options,
                                                 loops_.At(lanes.size()), clock_));
   }
   return lanes;
@@ -120,8 +119,8 @@ Choice FanOutWriter::ChooseNow(bool crowded) {
   return choice;
 }
 
-// One write. What does not fit into one request to a node goes in chunks, one after another, so that
-// its items are still judged in order; a chunk goes in rounds over the nodes.
+// One write. What does not fit into one request to a node goes in chunks, one after another, so
+// that its items are still judged in order; a chunk goes in rounds over the nodes.
 class FanOutWriter::Call final : public Driven {
  public:
   Call(FanOutWriter& writer, WriteRequest request, std::shared_ptr<const void> keep, Done done)
@@ -191,10 +190,9 @@ class FanOutWriter::Call final : public Driven {
     crowded_ = writer_.strategy_ == Strategy::kFanout &&
                writer_.writing_.load(std::memory_order_relaxed) > kEagerWrites;
     choice_ = writer_.ChooseNow(crowded_);
-    total_ms_ = std::chrono::duration_cast<std::chrono::milliseconds>(request_.deadline - started_)
-                    .count();
-    const bool by_pulls = crowded_ &&
-                          request_.copies <= static_cast<int>(writer_.nodes_.size()) &&
+    total_ms_ =
+        std::chrono::duration_cast<std::chrono::milliseconds>(request_.deadline - started_).count();
+    const bool by_pulls = crowded_ && request_.copies <= static_cast<int>(writer_.nodes_.size()) &&
                           total_ms_ >= kPullLeast_ms;
     first_lanes_ = &writer_.LanesFor(by_pulls ? request_.copies : 1);
     const auto lead = static_cast<size_t>(choice_.order.front());

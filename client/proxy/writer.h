@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
-// Writes: hands the items to the lanes of the chosen nodes until there is a durable success of each. Copies (ChatChain-Acks) are counted two ways: nodes that took the item from here, and
-// what one of them learns from its peers' pulls: where the former are too few, and, while many
-// write, from the first. For what comes by a pull is one record, and what two nodes took are two,
-// which every node has to store.
+// Writes: hands the items to the lanes of the chosen nodes until there is a durable success of
+// each. Copies (ChatChain-Acks) are counted two ways: nodes that took the item from here, and what
+// one of them learns from its peers' pulls: where the former are too few, and, while many write,
+// from the first. For what comes by a pull is one record, and what two nodes took are two, which
+// every node has to store.
 //
 // Thread-safe; a write that waits holds no thread.
 #pragma once
