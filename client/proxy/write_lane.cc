@@ -137,7 +137,7 @@ void WriteLane::Run(size_t sender) {
       in_flight_[sender] = cancellation;
     }
     const SteadyTime begin = clock_.Steady();
-    SendBatch(batch, cancellation.get());
+    SendBatch(batch, options_.copies, cancellation.get());
     const auto took =
         std::chrono::duration_cast<std::chrono::microseconds>(clock_.Steady() - begin);
     // Two senders may lose an update to each other, which an average survives.
@@ -148,7 +148,7 @@ void WriteLane::Run(size_t sender) {
   }
 }
 
-void WriteLane::SendBatch(const Batch& batch, http::Cancellation* cancellation) {
+void WriteLane::SendBatch(const Batch& batch, int copies, http::Cancellation* cancellation) {
   // The latest of the deadlines: each waiter keeps its own.
   SteadyTime deadline = batch.front()->deadline();
   size_t bytes = 0;
@@ -161,8 +161,8 @@ void WriteLane::SendBatch(const Batch& batch, http::Cancellation* cancellation) 
   http::ClientRequest request{
       .method = "POST", .target = "/messages/batch", .content_type = "application/json"};
   request.headers.Add("ChatChain-Deadline-Ms", DeadlineMs(deadline, clock_.Steady()));
-  const bool waits = options_.copies > 1;
-  if (waits) request.headers.Add("ChatChain-Acks", std::to_string(options_.copies));
+  const bool waits = copies > 1;
+  if (waits) request.headers.Add("ChatChain-Acks", std::to_string(copies));
   request.body.reserve(bytes + 16);
   request.body = "{\"messages\":[";
   for (const auto& op : batch) {
@@ -173,7 +173,9 @@ void WriteLane::SendBatch(const Batch& batch, http::Cancellation* cancellation) 
 
   link_.metrics().batches.fetch_add(1, std::memory_order_relaxed);
   link_.metrics().batch_items.fetch_add(messages, std::memory_order_relaxed);
-  Distribute(batch, link_.Ask(request, Expect::kObject, deadline, cancellation, waits));
+  const NodeAnswer answer = link_.Ask(request, Expect::kObject, deadline, cancellation, waits);
+  if (waits && answer.response.status == 422) return SendBatch(batch, 1, cancellation);
+  Distribute(batch, answer);
 }
 
 void WriteLane::Distribute(const Batch& batch, const NodeAnswer& answer) {
@@ -204,11 +206,7 @@ void WriteLane::Distribute(const Batch& batch, const NodeAnswer& answer) {
     return;
   }
   if (options_.copies > 1) {
-    for (ItemReport& item : *items) {
-      item.copies = CopiesOf(item.body);
-      // It is stored; how many copies are enough is judged here, with those of other nodes.
-      if (item.status == 202) item.status = 201;
-    }
+    for (ItemReport& item : *items) item.copies = CopiesOf(item.body);
   }
   size_t begin = 0;
   for (const auto& op : batch) {

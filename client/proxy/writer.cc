@@ -28,6 +28,9 @@ constexpr int64_t kCopiesPatience_ms = 100;
 constexpr int kEagerWrites = 8;
 // Such requests wait for a pull, most of their time.
 constexpr size_t kPullSenders = 4;
+// Each number of copies that clients ask for needs lanes, and so threads, of its own. Usually there
+// are two: a majority and all.
+constexpr size_t kPullLanes = 4;
 // With less time than this nobody waits for a peer's pull from the first.
 constexpr int64_t kPullLeast_ms = 500;
 // The lead is late after three times what its batches take of late, within these bounds.
@@ -80,17 +83,15 @@ FanOutWriter::FanOutWriter(std::vector<NodeLink*> nodes, Strategy strategy,
       lane_options_(lanes),
       lanes_(MakeLanes(nodes_, lanes, clock)) {}
 
-const FanOutWriter::Lanes& FanOutWriter::LanesFor(int copies) {
-  if (copies <= 1) return lanes_;
+const FanOutWriter::Lanes* FanOutWriter::PullLanes(int copies) {
   MutexLock lock(lanes_mutex_);
-  Lanes& lanes = copy_lanes_[copies];
-  if (lanes.empty()) {
-    WriteLaneOptions options = lane_options_;
-    options.copies = copies;
-    options.senders = kPullSenders;
-    lanes = MakeLanes(nodes_, options, clock_);
-  }
-  return lanes;
+  const auto found = copy_lanes_.find(copies);
+  if (found != copy_lanes_.end()) return &found->second;
+  if (copy_lanes_.size() == kPullLanes) return nullptr;
+  WriteLaneOptions options = lane_options_;
+  options.copies = copies;
+  options.senders = kPullSenders;
+  return &copy_lanes_.emplace(copies, MakeLanes(nodes_, options, clock_)).first->second;
 }
 
 size_t FanOutWriter::queued_messages(int node) const {
@@ -187,21 +188,33 @@ bool FanOutWriter::RunRound(const std::shared_ptr<WriteOp>& op, const WriteReque
   const bool crowded =
       strategy_ == Strategy::kFanout && writing_.load(std::memory_order_relaxed) > kEagerWrites;
   const Choice choice = ChooseNow(crowded);
-  int lead = choice.order.front();
   const int64_t total_ms =
       std::chrono::duration_cast<std::chrono::milliseconds>(request.deadline - started).count();
-  const bool by_pulls =
-      crowded && request.copies <= static_cast<int>(nodes_.size()) && total_ms >= kPullLeast_ms;
-  const Lanes& first_lanes = LanesFor(by_pulls ? request.copies : 1);
+  // Only nodes that are well pull.
+  const bool by_pulls = crowded && request.copies > 1 &&
+                        static_cast<size_t>(request.copies) <= choice.first_tier() &&
+                        total_ms >= kPullLeast_ms;
+  const Lanes* pull_lanes = by_pulls ? PullLanes(request.copies) : nullptr;
+  const Lanes& first_lanes = pull_lanes != nullptr ? *pull_lanes : lanes_;
   PaceState state{.strategy = strategy_,
                   .nodes = choice.order.size(),
                   .first_tier = choice.first_tier(),
                   .deadline = request.deadline,
                   .hedge_delay_ms = hedge_max_ms_,
-                  .lead_ms = LeadMs(*first_lanes[static_cast<size_t>(lead)]),
+                  .lead_ms = LeadMs(*first_lanes[static_cast<size_t>(choice.order.front())]),
                   .stall_ms = kStall_ms};
-  if (crowded) state.first_ask = by_pulls ? 1 : static_cast<size_t>(request.copies);
+  if (crowded) {
+    state.first_ask = pull_lanes != nullptr ? 1 : static_cast<size_t>(request.copies);
+  }
   size_t pushed = 0;
+  const auto push = [&](const Lanes& lanes, int node) {
+    op->Expect();
+    if (lanes[static_cast<size_t>(node)]->Push(op)) {
+      ++pushed;
+    } else {
+      op->ReportFailure(nodes_[static_cast<size_t>(node)]->address() + ": busy, its queue is full");
+    }
+  };
   while (true) {
     const WriteOp::Progress progress = op->progress();
     state.done = progress.done;
@@ -229,19 +242,15 @@ bool FanOutWriter::RunRound(const std::shared_ptr<WriteOp>& op, const WriteReque
     }
     if (crowded && state.asked == state.first_ask) {
       // Whoever comes next begins with the next one.
+      int lead = choice.order.front();
       lead_.compare_exchange_strong(lead, choice.order[state.asked], std::memory_order_relaxed);
+      // Pulls may not come, and its answer waits for them, as do those before it in the queue: from
+      // here on copies are nodes that took the items from here, and it is one of them.
+      if (pull_lanes != nullptr && progress.outstanding > 0) push(lanes_, choice.order.front());
     }
     state.last_ask = now;
     for (; state.asked < step.ask_until; ++state.asked) {
-      const int node = choice.order[state.asked];
-      op->Expect();
-      const Lanes& lanes = state.asked == 0 ? first_lanes : lanes_;
-      if (lanes[static_cast<size_t>(node)]->Push(op)) {
-        ++pushed;
-      } else {
-        op->ReportFailure(nodes_[static_cast<size_t>(node)]->address() +
-                          ": busy, its queue is full");
-      }
+      push(state.asked == 0 ? first_lanes : lanes_, choice.order[state.asked]);
     }
   }
   result->attempts = std::max(result->attempts, static_cast<int>(state.asked));

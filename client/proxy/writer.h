@@ -53,8 +53,9 @@ class FanOutWriter {
   // `crowded`: the lead first, then the nodes behind it.
   Choice ChooseNow(bool crowded);
   using Lanes = std::vector<std::unique_ptr<WriteLane>>;  // by node index
-  // Those whose nodes wait for `copies`. Valid as long as this object.
-  const Lanes& LanesFor(int copies) EXCLUDES(lanes_mutex_);
+  // Those whose nodes wait for `copies`, more than 1; null where there are too many kinds of them.
+  // Valid as long as this object.
+  const Lanes* PullLanes(int copies) EXCLUDES(lanes_mutex_);
   // One pass over the nodes; true when nobody's queue had room.
   bool RunRound(const std::shared_ptr<WriteOp>& op, const WriteRequest& request, SteadyTime started,
                 WriteResult* result);
@@ -74,7 +75,7 @@ class FanOutWriter {
   const WriteLaneOptions lane_options_;
   const Lanes lanes_;
   mutable Mutex lanes_mutex_;
-  // By the number of copies; made when they are first asked for, fewer than there are nodes.
+  // By the number of copies; made when they are first asked for.
   std::map<int, Lanes> copy_lanes_ GUARDED_BY(lanes_mutex_);
 };
 
