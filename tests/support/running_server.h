@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "common/http/event_loop.h"
 #include "common/http/server.h"
 #include "tests/support/http_test.h"
 
@@ -95,7 +96,7 @@ class TestSource final : public BodySource {
 
 // A server with one route of each kind.
 struct RunningServer {
-  explicit RunningServer(ServerOptions options = {}) {
+  explicit RunningServer(ServerOptions options = {}, EventLoops* loops = nullptr) {
     std::vector<Route> routes;
     const auto add = [&](Route route) { routes.push_back(std::move(route)); };
     add({.method = "GET", .pattern = "/small", .handler = [](Request& request) {
@@ -142,7 +143,7 @@ struct RunningServer {
     add({.method = "GET",
          .pattern = "/abort/{parts}",
          .handler = stream(BodySource::Step::kAbort)});
-    server = std::make_unique<Server>(std::move(options), std::move(routes));
+    server = std::make_unique<Server>(std::move(options), std::move(routes), loops);
     const auto started = server->Start();
     if (!started) FAIL(started.error());
   }

@@ -213,7 +213,8 @@ TEST_CASE("what all connections hold is bounded", "[http][server]") {
 }
 
 TEST_CASE("several event loops share the work", "[http][server]") {
-  RunningServer fixture({.io_threads = 3});
+  EventLoops loops(3, "test");
+  RunningServer fixture({}, &loops);
   std::vector<std::thread> threads;
   std::atomic<int> good{0};
   for (int t = 0; t < 6; ++t) {
