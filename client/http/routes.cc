@@ -168,8 +168,9 @@ http::Response List(const RouteContext& context, http::Request& request) {
                        .session = std::move(read->session),
                        .page_timeout_ms = context.config.request_timeout_ms};
     http::Response response;
-    response.later = std::make_shared<OnWorker>(
-        [&context, lines = std::move(lines)] { return ListLines(context.proxy, context.clock, lines); });
+    response.later = std::make_shared<OnWorker>([&context, lines = std::move(lines)] {
+      return ListLines(context.proxy, context.clock, lines);
+    });
     return response;
   }
   if (!http::Accepts(request, kJsonType)) {
@@ -240,7 +241,9 @@ std::vector<http::Route> MessageRoutes(const Shared& context) {
              });
            },
        .quick = true},
-      {.method = "GET", .pattern = "/messages/{id}", .handler = counted(RouteId::kGet, Get),
+      {.method = "GET",
+       .pattern = "/messages/{id}",
+       .handler = counted(RouteId::kGet, Get),
        .quick = true},
   };
 }

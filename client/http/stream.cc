@@ -121,8 +121,7 @@ http::Response StreamRoutes::Conversations(http::Request& request) {
   if (!http::Accepts(request, kJsonType)) {
     return http::ProblemResponse(http::NotAcceptable(kJsonType));
   }
-  return Forward(context_.proxy, {.target = request.target, .deadline = request.deadline},
-                 request);
+  return Forward(context_.proxy, {.target = request.target, .deadline = request.deadline}, request);
 }
 
 std::string FollowMetrics(const FollowStats& stats, uint64_t waiting_polls) {

@@ -125,19 +125,18 @@ void NodeLink::Ask(http::ClientRequest request, Expect expect, SteadyTime deadli
   if (!patient) Begin();
   const bool get = request.method == "GET";
   const bool waits = !get || request.headers.Get("ChatChain-Session");
-  client_.Start(
-      loops_.Here(), std::move(request), deadline, cancellation,
-      [this, begin, expect, patient, get, waits, done = std::move(done)](auto result) {
-        const SteadyTime end = clock_.Steady();
-        const bool heard = result.has_value();
-        NodeAnswer answer = JudgeResult(std::move(result), expect, end - begin);
-        if (!patient) {
-          // Silence of the node and of this try: others may have been waiting for long.
-          End(heard, waits || end - begin < kQuietAfter ? kMuteAfter : kQuietAfter);
-        }
-        Record(answer, get, MicrosSince(begin, end), end);
-        done(std::move(answer));
-      });
+  client_.Start(loops_.Here(), std::move(request), deadline, cancellation,
+                [this, begin, expect, patient, get, waits, done = std::move(done)](auto result) {
+                  const SteadyTime end = clock_.Steady();
+                  const bool heard = result.has_value();
+                  NodeAnswer answer = JudgeResult(std::move(result), expect, end - begin);
+                  if (!patient) {
+                    // Silence of the node and of this try: others may have been waiting for long.
+                    End(heard, waits || end - begin < kQuietAfter ? kMuteAfter : kQuietAfter);
+                  }
+                  Record(answer, get, MicrosSince(begin, end), end);
+                  done(std::move(answer));
+                });
 }
 
 void NodeLink::Record(const NodeAnswer& answer, bool get, int64_t took_us, SteadyTime now) {

@@ -78,8 +78,8 @@ std::shared_ptr<Proxy::Nodes> Proxy::MakeNodes(const ClientConfig& config, const
       }
     }
     if (member == nullptr) {
-      member =
-          std::make_shared<Member>(address, options, config.probe_interval_ms, loops_, clock_, random_);
+      member = std::make_shared<Member>(address, options, config.probe_interval_ms, loops_, clock_,
+                                        random_);
     }
     nodes->members.push_back(std::move(member));
   }

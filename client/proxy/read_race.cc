@@ -80,10 +80,9 @@ ReadRace::Opened ReadRace::Open(int node, SteadyTime now) {
   const int64_t left_ms =
       std::chrono::duration_cast<std::chrono::milliseconds>(request_->deadline - now).count();
   const size_t tier_end = std::max(choice_.first_tier(), taken_);
-  opened.deadline =
-      std::min(request_->deadline,
-               now + std::chrono::milliseconds(TryShareMs(left_ms, tier_end - taken_,
-                                                          choice_.order.size() - tier_end)));
+  opened.deadline = std::min(
+      request_->deadline, now + std::chrono::milliseconds(TryShareMs(
+                                    left_ms, tier_end - taken_, choice_.order.size() - tier_end)));
   // Somebody else may have won already.
   if (over_) opened.cancellation->Cancel();
   tries_.push_back({node, now, opened.cancellation});

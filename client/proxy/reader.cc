@@ -19,9 +19,9 @@ constexpr std::chrono::milliseconds kLook{10};
 constexpr std::chrono::seconds kLastTries{1};
 }  // namespace
 
-Reader::Reader(std::vector<std::shared_ptr<NodeLink>> nodes, Strategy strategy, const TokenCodec& tokens,
-               TokenHints& hints, Budgets& budgets, ProxyMetrics& metrics, http::EventLoops& loops,
-               const Clock& clock)
+Reader::Reader(std::vector<std::shared_ptr<NodeLink>> nodes, Strategy strategy,
+               const TokenCodec& tokens, TokenHints& hints, Budgets& budgets, ProxyMetrics& metrics,
+               http::EventLoops& loops, const Clock& clock)
     : nodes_(std::move(nodes)),
       strategy_(strategy),
       tokens_(tokens),
@@ -85,8 +85,8 @@ class Reader::Call final : public Driven {
       main_ = nullptr;
       if (race_->running() == 0) return EndRound(now);
       if (!wait_until_) {
-        wait_until_ = race_->answered() ? std::min(request_->deadline, now + kLastTries)
-                                        : request_->deadline;
+        wait_until_ =
+            race_->answered() ? std::min(request_->deadline, now + kLastTries) : request_->deadline;
       }
       if (now >= *wait_until_) return EndRound(now);
       break;
@@ -119,8 +119,8 @@ class Reader::Call final : public Driven {
     http::ClientRequest request{
         .method = "GET", .target = request_->target, .headers = request_->headers};
     request.headers.Set("ChatChain-Deadline-Ms", DeadlineMs(opened.deadline, now));
-    Node(node).Ask(std::move(request), request_->expect, opened.deadline,
-                   opened.cancellation.get(), /*patient=*/false,
+    Node(node).Ask(std::move(request), request_->expect, opened.deadline, opened.cancellation.get(),
+                   /*patient=*/false,
                    [self = shared_from_this(), this, race = race_, node,
                     cancellation = opened.cancellation](NodeAnswer answer) {
                      race->Conclude(node, cancellation.get(), std::move(answer));
@@ -134,14 +134,14 @@ class Reader::Call final : public Driven {
     const std::vector<ReadRace::RunningTry> running = race_->running_tries();
     if (running.empty()) return;
     const auto all = [&](auto says) {
-      return std::all_of(running.begin(), running.end(),
-                         [&](const ReadRace::RunningTry& t) { return says(Node(t.node), t.since); });
+      return std::all_of(running.begin(), running.end(), [&](const ReadRace::RunningTry& t) {
+        return says(Node(t.node), t.since);
+      });
     };
     const bool mute = all([&](const NodeLink& node, SteadyTime) { return node.View(now).mute; });
-    const bool quiet = request_->session.empty() &&
-                       all([&](const NodeLink& node, SteadyTime since) {
-                         return node.Quiet(since, now);
-                       });
+    const bool quiet =
+        request_->session.empty() &&
+        all([&](const NodeLink& node, SteadyTime since) { return node.Quiet(since, now); });
     const bool moving_on = mute || quiet;
     if (moving_on && race_->Settle()) return;
     if (!race_->CanHedge(moving_on)) return;

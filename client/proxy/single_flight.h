@@ -65,8 +65,8 @@ class SingleFlight {
     bool closed_ = false;
   };
 
-  // The caller works (`lead`), or waits with the one at work (`joined`): `landed` will then be called
-  // once, on that one's thread. Neither: that one may be at it for longer than `deadline`.
+  // The caller works (`lead`), or waits with the one at work (`joined`): `landed` will then be
+  // called once, on that one's thread. Neither: that one may be at it for longer than `deadline`.
   struct Entry {
     std::unique_ptr<Lead> lead;
     bool joined = false;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The HTTP client of both programs: keep-alive connections to one address, and calls under one total
-// deadline, which block their thread or wait on an event loop.
+// The HTTP client of both programs: keep-alive connections to one address, and calls under one
+// total deadline, which block their thread or wait on an event loop.
 //
 // Thread-safe: each call takes a connection of its own.
 #pragma once

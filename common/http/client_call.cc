@@ -20,8 +20,8 @@ class LoopConnection {
  public:
   LoopConnection(EventLoop& loop, int fd, int family)
       : loop_(loop),
-        socket_(loop.io(), family == AF_INET6 ? boost::asio::ip::tcp::v6() : boost::asio::ip::tcp::v4(),
-                fd) {
+        socket_(loop.io(),
+                family == AF_INET6 ? boost::asio::ip::tcp::v6() : boost::asio::ip::tcp::v4(), fd) {
     boost::system::error_code ignored;
     socket_.native_non_blocking(true, ignored);
   }
@@ -154,8 +154,7 @@ class LoopCall final : public EventLoop::Timed, public std::enable_shared_from_t
     if (call_.Cancelled()) return Finish(Err(call_.Fail(Kind::kCancelled, "")));
     if (timed_out_) {
       const bool all_over = Now() >= call_.deadline;
-      error_ =
-          call_.Fail(all_over ? Kind::kTimeout : Kind::kConnect, "no connection in time");
+      error_ = call_.Fail(all_over ? Kind::kTimeout : Kind::kConnect, "no connection in time");
       if (all_over) return Finish(Err(std::move(*error_)));
       return ConnectNext();
     }
@@ -177,21 +176,22 @@ class LoopCall final : public EventLoop::Timed, public std::enable_shared_from_t
   // Sends, and reads beside it.
   void GoOn() {
     phase_ = Phase::kExchanging;
+    if (call_.Cancelled()) return Fail(call_.Fail(Kind::kCancelled, ""));
     if (auto sent = exchange_->Send(fd_); !sent) return Fail(std::move(sent.error()));
     if (exchange_->more_to_send()) AwaitRoom();
     Read();
   }
 
   void AwaitRoom() {
-    kept_->socket().async_wait(tcp::socket::wait_write,
-                               [self = shared_from_this(), connection = kept_](
-                                   const boost::system::error_code& error) {
-                                 if (error || self->done_ == nullptr) return;
-                                 if (self->kept_ != connection) return;
-                                 // What cannot be sent shows when it is read.
-                                 (void)self->exchange_->Send(self->fd_);
-                                 if (self->exchange_->more_to_send()) self->AwaitRoom();
-                               });
+    kept_->socket().async_wait(
+        tcp::socket::wait_write,
+        [self = shared_from_this(), connection = kept_](const boost::system::error_code& error) {
+          if (error || self->done_ == nullptr) return;
+          if (self->kept_ != connection) return;
+          // What cannot be sent shows when it is read.
+          (void)self->exchange_->Send(self->fd_);
+          if (self->exchange_->more_to_send()) self->AwaitRoom();
+        });
   }
 
   void Read() {

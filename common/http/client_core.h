@@ -54,8 +54,9 @@ class IdlePool {
       Idle idle;
       {
         MutexLock lock(mutex_);
-        const auto found = std::find_if(idle_.rbegin(), idle_.rend(),
-                                        [&](const Idle& each) { return fitting(*each.connection); });
+        const auto found = std::find_if(idle_.rbegin(), idle_.rend(), [&](const Idle& each) {
+          return fitting(*each.connection);
+        });
         if (found == idle_.rend()) return nullptr;
         idle = std::move(*found);
         idle_.erase(found.base() - 1);

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "common/http/connection_table.h"
+#include "common/http/event_loop.h"
 #include "common/http/later.h"
 #include "common/http/live_session.h"
 #include "common/http/websocket_session.h"
@@ -339,17 +340,19 @@ void Connection::Run(Step step, bool here) {
   }
 }
 
-// Whoever resumes finishes the answer where that is quick. It may find the next request of a
-// pipeline, whose answer is there at once, and so on: not for ever.
+// What is quick is finished on an event loop: at once where this is one, unless answers have led to
+// answers (a pipeline) for a while.
 void Connection::Resume() {
   thread_local int depth = 0;
-  if (depth < kResumesInARow && MayRunHere(Step::kFinish)) {
-    ++depth;
-    Run(Step::kFinish, /*here=*/true);
-    --depth;
-  } else {
-    core_.pool.Post(shared_from_this(), /*urgent=*/false);
+  if (!MayRunHere(Step::kFinish)) return core_.pool.Post(shared_from_this(), /*urgent=*/false);
+  if (EventLoop::Current() == nullptr || depth == kResumesInARow) {
+    boost::asio::post(socket_.get_executor(),
+                      [self = shared_from_this()] { self->Run(Step::kFinish, /*here=*/true); });
+    return;
   }
+  ++depth;
+  Run(Step::kFinish, /*here=*/true);
+  --depth;
 }
 
 Connection::Step Connection::RunHandler() {

@@ -92,8 +92,8 @@ class EventLoop::Impl {
 
   boost::asio::io_context io_{1};
   const boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_;
-  boost::asio::steady_timer tick_;                // of the loop alone
-  std::vector<std::shared_ptr<Timed>> due_;       // of the loop alone
+  boost::asio::steady_timer tick_;           // of the loop alone
+  std::vector<std::shared_ptr<Timed>> due_;  // of the loop alone
   Mutex mutex_;
   std::vector<std::shared_ptr<Timed>> timed_ GUARDED_BY(mutex_);
   bool asleep_ GUARDED_BY(mutex_) = true;

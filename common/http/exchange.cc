@@ -57,8 +57,7 @@ std::string ErrorText(int error) {
 }
 
 int BeginConnect(const Address& address, int* error) {
-  const int fd =
-      ::socket(address.storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  const int fd = ::socket(address.storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   *error = errno;
   if (fd < 0) return -1;
   const int on = 1;
@@ -155,15 +154,13 @@ Result<bool, TransportError> Exchange::Take(std::string_view input) {
 
 TransportError Exchange::End(int error) const {
   if (error == 0) return call_.Fail(Kind::kBroken, "closed before the answer was complete");
-  return call_.Fail(
-      Kind::kBroken,
-      "the connection broke: " + ErrorText(write_error_ != 0 ? write_error_ : error));
+  return call_.Fail(Kind::kBroken,
+                    "the connection broke: " + ErrorText(write_error_ != 0 ? write_error_ : error));
 }
 
 ClientResponse Exchange::TakeResponse(bool* reusable) {
   // More than was asked for means that the peer and we disagree about where answers end.
-  *reusable =
-      framer_.head().keep_alive && sent_ == head_.size() + body_.size() && !surplus_;
+  *reusable = framer_.head().keep_alive && sent_ == head_.size() + body_.size() && !surplus_;
   ClientResponse response;
   response.status = framer_.head().status;
   response.headers.Reserve(framer_.head().fields.size());

@@ -37,7 +37,8 @@ struct CallState {
 
 std::string ErrorText(int error);
 
-// A socket on its way to be connected (errno in *error: EINPROGRESS, or 0: it is already); -1: none.
+// A socket on its way to be connected (errno in *error: EINPROGRESS, or 0: it is already); -1:
+// none.
 int BeginConnect(const Address& address, int* error);
 // Once it is writable, or hung up: 0 or what went wrong.
 int EndConnect(int fd, bool hung_up);

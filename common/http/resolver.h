@@ -20,8 +20,9 @@ struct Address {
   socklen_t size = 0;
 };
 
-// Of one address, "HOST:PORT" or "[V6]:PORT". The system's resolver can be neither cancelled nor given a deadline, so it runs on a thread of
-// its own, one at a time. The thread holds only this state.
+// Of one address, "HOST:PORT" or "[V6]:PORT". The system's resolver can be neither cancelled nor
+// given a deadline, so it runs on a thread of its own, one at a time. The thread holds only this
+// state.
 class Resolver : public std::enable_shared_from_this<Resolver> {
  public:
   explicit Resolver(const std::string& address);

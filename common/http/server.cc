@@ -145,8 +145,8 @@ class Server::Impl {
   const Router router_;
   uint16_t port_ = 0;
 
-  // Destroyed in reverse: the loop first, with what its operations still hold of connections, all of
-  // which are closed by then.
+  // Destroyed in reverse: the loop first, with what its operations still hold of connections, all
+  // of which are closed by then.
   std::optional<ConnectionTable> table_;
   std::unique_ptr<WorkerPool> pool_;
   std::unique_ptr<ServerCore> core_;
@@ -275,7 +275,8 @@ void Server::Impl::Admit(int fd, const sockaddr_storage& address) {
   std::string remote = AddressText(address);
   const ConnectionTable::Admission admission = table_->Check(remote);
   if (admission == ConnectionTable::Admission::kAdmitted) {
-    std::make_shared<Connection>(*core_, loops_->Next().io(), fd, ipv6_, std::move(remote))->Start();
+    std::make_shared<Connection>(*core_, loops_->Next().io(), fd, ipv6_, std::move(remote))
+        ->Start();
     return;
   }
   refused_.fetch_add(1, std::memory_order_relaxed);

@@ -27,8 +27,8 @@ struct Route {
   Handler handler;
   size_t max_body_bytes = 0;  // over it: 413, without reading the rest
   bool json_body = false;     // demands Content-Type: application/json, else 415
-  // The handler never blocks and takes microseconds: it runs on the event loop, without the way to a
-  // worker and back.
+  // The handler never blocks and takes microseconds: it runs on the event loop, without the way to
+  // a worker and back.
   bool quick = false;
   bool never_shed =
       false;  // answered also while draining or over max_in_flight (/healthz, /readyz)

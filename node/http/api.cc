@@ -220,6 +220,7 @@ class NodeApi::SendAnswer final : public http::LaterAnswer {
                               resume();
                             });
   }
+  bool finishes_at_once() const override { return true; }
   Response Finish() override {
     Response response = *sent_ ? SentResponse(**sent_) : http::ProblemResponse(sent_->error());
     api_.AddSession(api_.service_.CurrentSession(session_), &response);
