@@ -103,17 +103,19 @@ struct Shown {
   std::string body;
 };
 
-// A node says 200 of a message that reached it by sync before it came from here. It is as new as
-// this request when nothing has accepted it before this request did.
+// A node says 200 of a message that reached it by sync before it came from here, and 202 of one,
+// old or new, of which it knows too few copies. It is as new as this request when nothing has
+// accepted it before this request did.
 bool IsNew(const ItemOutcome& item, const std::string& accepted_at) {
-  if (item.status != 200) return item.status == 201;
+  if (item.status != 200 && item.status != 202) return item.status == 201;
   const auto time = JsonMember(item.body, "accepted_at");
   return !accepted_at.empty() && time && PlainJsonString(*time) == accepted_at;
 }
 
 Shown Show(ItemOutcome item, int copies, const WriteHead& head, const std::string& accepted_at) {
-  if (IsNew(item, accepted_at)) item.status = 201;
-  Shown shown{item.status, std::move(item.body)};
+  const bool stored = item.status >= 200 && item.status < 300;
+  // Whether there are copies enough is judged here, with those of other nodes.
+  Shown shown{stored ? IsNew(item, accepted_at) ? 201 : 200 : item.status, std::move(item.body)};
   if (!head.acks.empty() && shown.status >= 200 && shown.status < 300) {
     copies = std::max(copies, 1);
     shown.body = WithCopies(shown.body, copies);
@@ -271,7 +273,7 @@ class SentMessage final : public SentWrite {
     if (outcome.status == 0) return NobodyTook(result_, outcome);
     const int node = outcome.node;
     const bool stored = outcome.status < 300;
-    const bool replayed = outcome.status == 200 && !IsNew(outcome, accepted_at_);
+    const bool replayed = stored && !IsNew(outcome, accepted_at_);
     Shown shown = Show(std::move(outcome), result_.copies.front(), head_, accepted_at_);
 
     http::Response response = http::JsonResponse(shown.status, std::move(shown.body));

@@ -101,11 +101,11 @@ void WriteLane::Send() {
       if (batch.empty()) return;
       ++in_flight_;
     }
-    SendBatch(std::move(batch));
+    SendBatch(std::move(batch), options_.copies);
   }
 }
 
-void WriteLane::SendBatch(Batch batch) {
+void WriteLane::SendBatch(Batch batch, int copies) {
   // The latest of the deadlines: each waiter keeps its own.
   SteadyTime deadline = batch.front()->deadline();
   size_t bytes = 0;
@@ -118,8 +118,8 @@ void WriteLane::SendBatch(Batch batch) {
   http::ClientRequest request{
       .method = "POST", .target = "/messages/batch", .content_type = "application/json"};
   request.headers.Add("ChatChain-Deadline-Ms", DeadlineMs(deadline, clock_.Steady()));
-  const bool waits = options_.copies > 1;
-  if (waits) request.headers.Add("ChatChain-Acks", std::to_string(options_.copies));
+  const bool waits = copies > 1;
+  if (waits) request.headers.Add("ChatChain-Acks", std::to_string(copies));
   request.body.reserve(bytes + 16);
   request.body = "{\"messages\":[";
   for (const auto& op : batch) {
@@ -132,8 +132,11 @@ void WriteLane::SendBatch(Batch batch) {
   link_->metrics().batch_items.fetch_add(messages, std::memory_order_relaxed);
   const SteadyTime begin = clock_.Steady();
   link_->Ask(std::move(request), Expect::kObject, deadline, nullptr, waits,
-             [self = shared_from_this(), batch = std::move(batch),
-              begin](const NodeAnswer& answer) { self->OnAnswer(batch, begin, answer); });
+             [self = shared_from_this(), batch = std::move(batch), begin,
+              waits](const NodeAnswer& answer) {
+               if (waits && answer.response.status == 422) return self->SendBatch(batch, 1);
+               self->OnAnswer(batch, begin, answer);
+             });
 }
 
 void WriteLane::OnAnswer(const Batch& batch, SteadyTime begin, const NodeAnswer& answer) {
@@ -177,11 +180,7 @@ void WriteLane::Distribute(const Batch& batch, const NodeAnswer& answer) {
     return;
   }
   if (options_.copies > 1) {
-    for (ItemReport& item : *items) {
-      item.copies = CopiesOf(item.body);
-      // It is stored; how many copies are enough is judged here, with those of other nodes.
-      if (item.status == 202) item.status = 201;
-    }
+    for (ItemReport& item : *items) item.copies = CopiesOf(item.body);
   }
   size_t begin = 0;
   for (const auto& op : batch) {

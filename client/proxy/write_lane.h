@@ -25,7 +25,8 @@ struct WriteLaneOptions {
   size_t queue_bytes = 64 * 1024 * 1024;  // and while they are no larger than this
   size_t batch_messages = 1'000;          // in one request; at most what the protocol allows
   // The node answers once so many nodes hold a message, or says how many do: what it learns from
-  // its peers' pulls. 1: once it has it itself.
+  // its peers' pulls. 1: once it has it itself. A node that cannot count so many, because it knows
+  // of fewer nodes, is asked for none.
   int copies = 1;
   size_t in_flight = 2;  // requests at most
 };
@@ -53,7 +54,7 @@ class WriteLane : public std::enable_shared_from_this<WriteLane> {
   bool Full() const REQUIRES(mutex_);
   void Forget(const WriteOp& op) REQUIRES(mutex_);
   void DropUnwanted(SteadyTime now) REQUIRES(mutex_);
-  void SendBatch(Batch batch);
+  void SendBatch(Batch batch, int copies);
   void OnAnswer(const Batch& batch, SteadyTime begin, const NodeAnswer& answer);
   void Distribute(const Batch& batch, const NodeAnswer& answer);
 

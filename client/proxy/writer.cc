@@ -192,7 +192,9 @@ class FanOutWriter::Call final : public Driven {
     choice_ = writer_.ChooseNow(crowded_);
     total_ms_ =
         std::chrono::duration_cast<std::chrono::milliseconds>(request_.deadline - started_).count();
-    const bool by_pulls = crowded_ && request_.copies <= static_cast<int>(writer_.nodes_.size()) &&
+    // Only nodes that are well pull.
+    const bool by_pulls = crowded_ &&
+                          static_cast<size_t>(request_.copies) <= choice_.first_tier() &&
                           total_ms_ >= kPullLeast_ms;
     first_lanes_ = &writer_.LanesFor(by_pulls ? request_.copies : 1);
     const auto lead = static_cast<size_t>(choice_.order.front());
@@ -243,17 +245,25 @@ class FanOutWriter::Call final : public Driven {
       int lead = choice_.order.front();
       writer_.lead_.compare_exchange_strong(lead, choice_.order[state_.asked],
                                             std::memory_order_relaxed);
+      // Pulls may not come, and its answer waits for them, as do those before it in the queue: from
+      // here on copies are nodes that took the items from here, and it is one of them.
+      if (first_lanes_ != &writer_.lanes_ && state_.outstanding > 0) {
+        Push(writer_.lanes_, choice_.order.front());
+      }
     }
     state_.last_ask = now;
     for (; state_.asked < until; ++state_.asked) {
-      const auto node = static_cast<size_t>(choice_.order[state_.asked]);
-      op_->Expect();
-      const Lanes& lanes = state_.asked == 0 ? *first_lanes_ : writer_.lanes_;
-      if (lanes[node]->Push(op_)) {
-        ++pushed_;
-      } else {
-        op_->ReportFailure(writer_.nodes_[node]->address() + ": busy, its queue is full");
-      }
+      Push(state_.asked == 0 ? *first_lanes_ : writer_.lanes_, choice_.order[state_.asked]);
+    }
+  }
+
+  void Push(const Lanes& lanes, int index) {
+    const auto node = static_cast<size_t>(index);
+    op_->Expect();
+    if (lanes[node]->Push(op_)) {
+      ++pushed_;
+    } else {
+      op_->ReportFailure(writer_.nodes_[node]->address() + ": busy, its queue is full");
     }
   }
 
