@@ -108,12 +108,15 @@ void Log::LoadNameTail() {
   // Numbers at or below the mark are not given again, even where the messages that had them are
   // gone.
   last_arrival_ = std::max(last_arrival_, names_mark_);
-  Statement in_table(db_, "SELECT 1 FROM names WHERE role=? AND name=? AND stamp=? AND id=?");
+  // With its number: a message that was removed and pulled again has the place that it had before.
+  Statement in_table(
+      db_, "SELECT 1 FROM names WHERE role=? AND name=? AND stamp=? AND id=? AND message=?");
   const auto add = [&](NameRole role, std::string_view name, const NameEntry& entry) {
     const char role_text = static_cast<char>(role);
     ScopedReset reset(in_table);
     in_table.BindText(1, {&role_text, 1}).BindText(2, name);
     in_table.Bind(3, SqlStamp(entry.place.stamp)).BindBlob(4, entry.place.id.view());
+    in_table.Bind(5, entry.message_ref);
     if (!in_table.Step()) name_tail_.Add(role, name, entry);
   };
   Statement above(db_, "SELECT ref, stamp, id, sender, recipient, room FROM messages WHERE ref>?");

@@ -172,9 +172,9 @@ Verdict VerifyAnswer(SyncAnswer&& answer, const VerifyContext& context, LogReade
     if (!chain) {
       // Gone since `state`, or damaged: that is no branch.
       findings.corrupt.push_back({key, theirs.seq});
-    } else if (*chain != theirs.chain) {
-      if (!Contains(findings.forked, key)) findings.forked.push_back({key, theirs.seq});
-      if (state.live == key) findings.taken_epoch = key;
+    } else if (*chain != theirs.chain && !Contains(findings.forked, key)) {
+      // Or a record of ours is damaged: the log looks at it, and leaves its live epoch either way.
+      findings.forked.push_back({key, theirs.seq});
     }
   }
 

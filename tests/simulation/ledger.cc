@@ -57,6 +57,7 @@ void Ledger::Published(SimNode& node) {
     }
   }
   shown = state->heads;
+  NoteSeals(*state->seals);
   if (state->live) {
     const auto [owner, first] = owners_.emplace(*state->live, node.instance());
     if (!first && owner->second != node.instance()) {
@@ -92,6 +93,24 @@ void Ledger::Published(SimNode& node) {
     if (MessageId::FromBytes(fresh.Blob(0), &id)) held_[id].insert(node.id());
   }
   looked = state->last_message_ref;
+}
+
+void Ledger::NoteSeals(const Seals& seals) {
+  for (const auto& [epoch, of_epoch] : seals.by_epoch()) {
+    for (const Seal& seal : of_epoch) seals_.Add({epoch, seal.end}, seal.in, seal.at);
+  }
+}
+
+TokenVector Ledger::Implied(TokenVector token) const {
+  // Greater epochs first: a seal stands in a greater one than it seals.
+  for (auto it = seals_.by_epoch().rbegin(); it != seals_.by_epoch().rend(); ++it) {
+    for (const Seal& seal : it->second) {
+      if (!chatchain::Covers(token, seal.in, seal.at)) continue;
+      Mark& mark = token[it->first];
+      if (mark.seq < seal.end.seq) mark = {seal.end.seq, seal.end.chain.Prefix64()};
+    }
+  }
+  return token;
 }
 
 void Ledger::Served(SimNode& node, const SyncAnswer& answer) {
@@ -279,13 +298,12 @@ void Ledger::NoteBranches() {
   }
 }
 
-std::vector<MessageId> Ledger::Walk(SimNode& node, bool descending, size_t limit) {
+std::vector<MessageId> Ledger::Walk(SimNode& node, const Filter& filter, bool descending,
+                                    size_t limit) {
   std::vector<MessageId> ids;
   const LogStatePtr state = node.store().State();
-  const Filter all;
-  const TokenVector covers = ToTokenVector(state->heads);
   HistoryQuery query;
-  query.filter = &all;
+  query.filter = &filter;
   query.limit = limit;
   query.descending = descending;
   while (true) {
@@ -304,7 +322,7 @@ std::vector<MessageId> Ledger::Walk(SimNode& node, bool descending, size_t limit
     }
     if (!page->more) return ids;
     query.after = page->items.back().place;
-    query.covers = &covers;
+    query.covers = &state->token;
   }
 }
 
@@ -312,17 +330,30 @@ void Ledger::CheckNode(SimNode& node, const std::vector<MessageId>& expected_ord
   const auto add = [&](const char* checker, const std::string& what) {
     world_.Violation(checker, node.name() + ": " + what);
   };
-  const std::vector<MessageId> walked = Walk(node, false, SIZE_MAX);
+  const Filter all;
+  const std::vector<MessageId> walked = Walk(node, all, false, SIZE_MAX);
   const std::set<MessageId> shown(walked.begin(), walked.end());
   if (shown.size() != walked.size()) add("once", "a message is shown twice");
   for (const MessageId& id : required_) {
     if (shown.count(id) == 0) add("acknowledged", "lost " + id.Text());
   }
   if (walked != expected_order) add("order", "another one than the first node's");
-  if (Walk(node, false, 3) != walked) add("pages", "they differ from the whole");
-  std::vector<MessageId> backwards = Walk(node, true, 3);
+  if (Walk(node, all, false, 3) != walked) add("pages", "they differ from the whole");
+  std::vector<MessageId> backwards = Walk(node, all, true, 3);
   std::reverse(backwards.begin(), backwards.end());
   if (backwards != walked) add("pages", "backwards differs from forwards");
+  for (const char* recipient : {"ann", "bob"}) {
+    Filter filter;
+    filter.recipient = recipient;
+    std::vector<MessageId> expected = walked;
+    std::erase_if(expected, [&](const MessageId& id) {
+      const auto sent = attempted_.find(id);
+      return sent == attempted_.end() || !Matches(filter, sent->second, 0);
+    });
+    if (Walk(node, filter, false, SIZE_MAX) != expected) {
+      add("filters", std::string("not all that went to ") + recipient);
+    }
+  }
   const LogStatePtr state = node.store().State();
   if (state->messages != static_cast<int64_t>(walked.size()))
     add("count", "messages are miscounted");
@@ -359,8 +390,17 @@ void Ledger::CheckNode(SimNode& node, const std::vector<MessageId>& expected_ord
 }
 
 void Ledger::CheckHealed(const std::vector<SimNode*>& nodes) {
-  const std::vector<MessageId> order = Walk(*nodes.front(), false, SIZE_MAX);
-  for (SimNode* node : nodes) CheckNode(*node, order);
+  const std::vector<MessageId> order = Walk(*nodes.front(), Filter{}, false, SIZE_MAX);
+  for (SimNode* node : nodes) {
+    CheckNode(*node, order);
+    // They have pulled each other by now.
+    const bool twin = std::any_of(nodes.begin(), nodes.end(), [&](const SimNode* other) {
+      return other != node && other->id() == node->id();
+    });
+    if (twin && !node->store().State()->id_runs_twice) {
+      world_.Violation("twins", node->name() + " does not say that its id runs twice");
+    }
+  }
 }
 
 }  // namespace chatchain::simulation

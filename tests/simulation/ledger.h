@@ -33,6 +33,9 @@ class Ledger {
   void Answered(SimNode& node, const std::vector<ValidMessage>& messages,
                 const WriteAnswer& answer);
   void Copied(SimNode& node, const std::vector<int64_t>& refs, const WriteAnswer& answer);
+  // What a client has seen that holds this token, at least. A node that lacks a seal cannot tell,
+  // but every seal that was ever published can: whoever holds it holds what it seals.
+  TokenVector Implied(TokenVector token) const;
   // What a walk that begins there with `state` has to give: places, ascending.
   std::vector<Place> CoveredPlaces(SimNode& node, const LogState& state, const ListQuery& query);
 
@@ -67,8 +70,9 @@ class Ledger {
   std::map<MessageId, bool> SoundOn(SimNode& node);
   void Disturbed();
   void Excuse();
+  void NoteSeals(const Seals& seals);
   void CheckNode(SimNode& node, const std::vector<MessageId>& expected_order);
-  std::vector<MessageId> Walk(SimNode& node, bool descending, size_t limit);
+  std::vector<MessageId> Walk(SimNode& node, const Filter& filter, bool descending, size_t limit);
 
   World& world_;
   Cluster* cluster_ = nullptr;
@@ -85,6 +89,7 @@ class Ledger {
   std::set<std::string> damaged_;                  // disks
   std::set<EpochKey> rewritten_;
   std::set<EpochKey> branched_;
+  Seals seals_;                                       // that any node has ever published
   std::map<std::string, std::set<int>> slots_by_id_;  // that ever had it
   std::set<int> slots_;                               // empty: all
   uint64_t disturbances_ = 0;

@@ -61,8 +61,7 @@ struct ReadAnswer {
   bool forked = false;  // the node has frozen epochs
   HeadVector heads;     // kReady
   bool writable = true;
-  // For the checkers: what `session` means at the node that gave it; of what is frozen there,
-  // everything.
+  // For the checkers: what `session` implies; of what is frozen at that node, everything.
   TokenVector meant;
   // For the checkers: what the first page of a walk covers, with the places that these records
   // give.

@@ -9,6 +9,7 @@
 #include <cassert>
 #include <cstring>
 #include <string_view>
+#include <utility>
 
 namespace chatchain::simulation {
 
@@ -39,6 +40,10 @@ bool SimDisk::Due() {
     return false;
   }
   return true;
+}
+
+void SimDisk::Fire() {
+  ++fired_[std::exchange(armed_, Fault::kNone)];
 }
 
 void SimDisk::PowerCut(Random& random) {
@@ -102,7 +107,7 @@ void SimDisk::Remove(const std::string& name) {
 int SimDisk::OnRead() {
   if (powered_off_) return SQLITE_IOERR_READ;
   if (armed_ != Fault::kReadError || !Due()) return SQLITE_OK;
-  armed_ = Fault::kNone;
+  Fire();
   return SQLITE_IOERR_READ;
 }
 
@@ -111,7 +116,7 @@ int SimDisk::OnWrite(File& file, int64_t at, size_t size) {
   if (armed_ == Fault::kWriteError || armed_ == Fault::kFull || armed_ == Fault::kPowerOff) {
     if (Due()) {
       const Fault fault = armed_;
-      armed_ = Fault::kNone;
+      Fire();
       if (fault == Fault::kFull) full_ = true;
       if (fault == Fault::kPowerOff) powered_off_ = true;
       if (fault != Fault::kFull) return SQLITE_IOERR_WRITE;
@@ -125,7 +130,7 @@ int SimDisk::OnSync(File& file) {
   if (powered_off_) return SQLITE_IOERR_FSYNC;
   if ((armed_ == Fault::kSyncError || armed_ == Fault::kPowerOff) && Due()) {
     const bool power = armed_ == Fault::kPowerOff;
-    armed_ = Fault::kNone;
+    Fire();
     if (power) {
       powered_off_ = true;
     } else {

@@ -58,6 +58,9 @@ class SimDisk {
   // A process that ends without the machine: the cache stays. REQUIRES: no file is open.
   void ForgetLocks();
 
+  // How often each armed fault has come to pass.
+  const std::map<Fault, uint64_t>& fired() const { return fired_; }
+
   bool empty() const { return files_.empty(); }
   void Wipe() { files_.clear(); }
   // A copy of another disk as programs see it, durable. REQUIRES: no file of this one is open.
@@ -76,10 +79,12 @@ class SimDisk {
 
  private:
   bool Due();
+  void Fire();
 
   std::map<std::string, FilePtr> files_;
   Fault armed_ = Fault::kNone;
   uint64_t calls_left_ = 0;
+  std::map<Fault, uint64_t> fired_;
   bool full_ = false;
   bool powered_off_ = false;
 };
@@ -93,6 +98,7 @@ class SimVfs {
   SimVfs& operator=(const SimVfs&) = delete;
 
   SimDisk& disk(const std::string& name);
+  const std::map<std::string, SimDisk>& disks() const { return disks_; }
   static std::string PathOf(const std::string& disk) { return "/" + disk + "/chatchain.db"; }
 
  private:

@@ -1,15 +1,25 @@
 // SPDX-License-Identifier: MIT
 #include "tests/simulation/sim_network.h"
 
+#include <algorithm>
+
 namespace chatchain::simulation {
 
-void SimNetwork::Send(int from, int to, std::function<void()> arrive) {
+bool SimNetwork::Send(int from, int to, std::function<void()> arrive) {
   const int copies = world_.Happens(rates_.duplicate) ? 2 : 1;
+  if (copies > 1) world_.Count("doubled message");
+  bool sent = false;
   for (int i = 0; i < copies; ++i) {
     int64_t delay_us = 100 + static_cast<int64_t>(world_.Below(900));
-    if (world_.Happens(rates_.slow)) delay_us += static_cast<int64_t>(world_.Below(3'000'000));
+    if (world_.Happens(rates_.slow)) {
+      delay_us += static_cast<int64_t>(world_.Below(3'000'000));
+      world_.Count("late message");
+    }
     const auto slow = delays_us_.find({from, to});
-    if (slow != delays_us_.end()) delay_us += slow->second;
+    if (slow != delays_us_.end()) {
+      delay_us += slow->second;
+      world_.Count("message on a slow link");
+    }
     if (world_.Happens(rates_.loss)) {
       world_.Count("lost message");
       continue;
@@ -18,11 +28,16 @@ void SimNetwork::Send(int from, int to, std::function<void()> arrive) {
       world_.Count("cut message");
       continue;
     }
+    sent = true;
+    int64_t& latest_us = latest_us_[{from, to}];
+    if (world_.now_us() + delay_us < latest_us) world_.Count("overtaking message");
+    latest_us = std::max(latest_us, world_.now_us() + delay_us);
     // A link that is cut while the message is on it loses it too.
     world_.Post(delay_us, [this, from, to, arrive] {
       if (!IsCut(from, to)) arrive();
     });
   }
+  return sent;
 }
 
 bool SimNetwork::Spoil(std::string* body) {

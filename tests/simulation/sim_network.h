@@ -20,8 +20,8 @@ class SimNetwork {
  public:
   SimNetwork(World& world, const Rates& rates) : world_(world), rates_(rates) {}
 
-  // `arrive` runs at the other end: once, never, or twice.
-  void Send(int from, int to, std::function<void()> arrive);
+  // `arrive` runs at the other end: once, never, or twice. False: it is lost already.
+  bool Send(int from, int to, std::function<void()> arrive);
 
   // A request and its answer. `serve` runs at `to` and is given the way back; `done` runs once,
   // with nothing after `timeout_us`.
@@ -38,7 +38,9 @@ class SimNetwork {
     };
     Send(from, to, [=, this, serve = std::move(serve)] {
       serve([=, this](Answer answer) {
-        Send(to, from, [finish, answer = std::move(answer)] { finish(answer); });
+        if (!Send(to, from, [finish, answer = std::move(answer)] { finish(answer); })) {
+          world_.Count("lost reply");
+        }
       });
     });
     world_.Post(timeout_us, [finish] { finish(std::nullopt); });
@@ -62,6 +64,7 @@ class SimNetwork {
   Rates rates_;
   std::set<std::pair<int, int>> cut_;
   std::map<std::pair<int, int>, int64_t> delays_us_;
+  std::map<std::pair<int, int>, int64_t> latest_us_;  // when the last message so far arrives
 };
 
 }  // namespace chatchain::simulation

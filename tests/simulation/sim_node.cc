@@ -466,6 +466,11 @@ void SimNode::PlanSeals() {
   if (plan.empty()) return;
   for (const SealedHead& sealed : plan.seals) {
     cluster_.world.Count(state->seals->Of(sealed.epoch).empty() ? "seal" : "seal again");
+    const bool of_twin =
+        std::any_of(cluster_.nodes.begin(), cluster_.nodes.end(), [&](const auto& node) {
+          return node->up() && node->store().State()->live == sealed.epoch;
+        });
+    if (of_twin) cluster_.world.Count("seal of a twin's live epoch");
   }
   if (!plan.shared.empty()) cluster_.world.Count("shared seal");
   process_->store.Submit(
@@ -554,6 +559,11 @@ void SimNode::OnSync(const std::string& text, bool spoilt,
       return;
     }
     const LogStatePtr state = process_->store.State();
+    if (std::any_of(request->have.begin(), request->have.end(), [&](const auto& entry) {
+          return state->heads.count(entry.first) > 0 && state->folded.count(entry.first) == 0;
+        })) {
+      cluster_.world.Count("pull that names a sealed epoch");
+    }
     Served served = process_->store.WithReader([&](ReadConnection& reader, const LogStatePtr&) {
       return ServeSync(*request, {*state, reader, SimStore::kCluster, id_, process_->instance});
     });
@@ -741,7 +751,11 @@ void SimNode::OnRead(const ReadRequest& request, std::function<void(ReadAnswer)>
         cluster_.world.Violation("tokens", "not read: " + decoded.error().detail);
       }
     };
-    if (request.session) want(process_->tokens.DecodeSession(*request.session));
+    if (request.session) {
+      const auto session = process_->tokens.DecodeSession(*request.session);
+      want(session);
+      if (session) CountSeals(*session);
+    }
     if (request.cursor) {
       const auto cursor = process_->tokens.DecodeCursor(*request.cursor);
       want(cursor ? Try<TokenVector>(cursor->covers) : Err(cursor.error()));
@@ -762,6 +776,21 @@ void SimNode::OnRead(const ReadRequest& request, std::function<void(ReadAnswer)>
   });
 }
 
+// Tokens from before and after a seal, as this node knows it.
+void SimNode::CountSeals(const TokenVector& session) {
+  const LogStatePtr state = process_->store.State();
+  const bool before = std::any_of(session.begin(), session.end(), [&](const auto& entry) {
+    return state->heads.count(entry.first) > 0 && state->token.count(entry.first) == 0;
+  });
+  if (before) cluster_.world.Count("token from before a seal");
+  const TokenVector told = Unfold(session, *state->seals);
+  for (const auto& [key, mark] : cluster_.ledger.Implied(session)) {
+    if (told.count(key) > 0) continue;
+    cluster_.world.Count("token from behind a seal that is not here");
+    break;
+  }
+}
+
 void SimNode::Answer(const ReadRequest& request, const std::function<void(ReadAnswer)>& reply) {
   ReadAnswer answer;
   answer.node = id_;
@@ -775,7 +804,7 @@ void SimNode::Answer(const ReadRequest& request, const std::function<void(ReadAn
   const auto take = [&](const SessionAnswer& given) {
     answer.session = process_->tokens.EncodeSession(given.token);
     const LogStatePtr state = process_->store.State();
-    answer.meant = Unfold(given.token, *state->seals);
+    answer.meant = cluster_.ledger.Implied(given.token);
     for (const EpochKey& key : state->forks) answer.meant[key].seq = INT64_MAX;
     answer.stale = given.stale;
     answer.lost = given.lost;

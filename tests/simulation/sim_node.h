@@ -106,6 +106,7 @@ class SimNode final : public Clock, public NodePort {
   void CheckReaders();
   void CheckLongPolls();
   void AwaitCopies();
+  void CountSeals(const TokenVector& session);
   void Answer(const ReadRequest& request, const std::function<void(ReadAnswer)>& reply);
 
   Cluster& cluster_;

@@ -12,6 +12,19 @@ namespace {
 // As in production: one batch is at the disk, one waits for it.
 constexpr size_t kMaxUnsynced = 2;
 
+const char* NameOf(CrashStep step) {
+  switch (step) {
+    case CrashStep::kNone: break;
+    case CrashStep::kInTransaction: return "in a transaction";
+    case CrashStep::kBeforeCommit: return "before a commit";
+    case CrashStep::kWritten: return "behind a write";
+    case CrashStep::kSynced: return "behind a sync";
+    case CrashStep::kPublished: return "before the answers";
+    case CrashStep::kCheckpoint: return "behind a checkpoint";
+  }
+  return "";
+}
+
 Problem Unreadable() {
   return Unavailable("this node cannot read its database; ask another node");
 }
@@ -49,6 +62,7 @@ void SimStore::Close() {
 void SimStore::MaybeCrash(CrashStep step) {
   if (crash_at_ == step) {
     crash_at_ = CrashStep::kNone;
+    world_.Count(std::string("crash ") + NameOf(step));
     throw Crash{world_.Below(2) == 0};
   }
 }

@@ -28,6 +28,18 @@ constexpr int64_t kHour_ms = 3'600'000;
 // A peer that has more is asked again at once, and one that failed after 2 s at most.
 constexpr int kMaxRounds = 100;
 
+const char* NameOf(SimDisk::Fault fault) {
+  switch (fault) {
+    case SimDisk::Fault::kNone: break;
+    case SimDisk::Fault::kWriteError: return "write failed";
+    case SimDisk::Fault::kSyncError: return "sync failed";
+    case SimDisk::Fault::kReadError: return "read failed";
+    case SimDisk::Fault::kFull: return "disk was full";
+    case SimDisk::Fault::kPowerOff: return "power went in a call";
+  }
+  return "";
+}
+
 class Simulation {
  public:
   explicit Simulation(const SimOptions& options);
@@ -244,7 +256,9 @@ void Simulation::DiskFault() {
   }
   if (happens("clock_jump", rates_.clock_jump)) {
     node.JumpClock((static_cast<int64_t>(world_.Below(9)) - 4) * kHour_ms);
-    node.set_drift_ppm((static_cast<int64_t>(world_.Below(3)) - 1) * 100'000);
+    const int64_t drift_ppm = (static_cast<int64_t>(world_.Below(3)) - 1) * 100'000;
+    node.set_drift_ppm(drift_ppm);
+    if (drift_ppm != 0) world_.Count("clock drift");
   }
 }
 
@@ -578,6 +592,9 @@ SimResult Simulation::Run() {
   result.messages = ledger_.required().size();
   result.virtual_ms = world_.now_us() / 1000;
   result.counts = world_.counts();
+  for (const auto& [name, disk] : vfs_.disks()) {
+    for (const auto& [fault, times] : disk.fired()) result.counts[NameOf(fault)] += times;
+  }
   for (SimNode* node : core_) {
     if (node->up()) {
       world_.Trace("digest", node->name(), VectorDigest(node->store().State()->heads).Hex());

@@ -31,15 +31,19 @@ def check_messages(vectors, fail):
     return digests
 
 
-def check_chain(vector, digests, fail):
+def check_chain(what, vector, digests, fail):
     chain = chain_seed(vector["cluster"], vector["origin"], vector["epoch"])
-    fail("chain", "seed", vector["seed"], chain.hex())
+    fail(what, "seed", vector["seed"], chain.hex())
     for record in vector["records"]:
+        name = f"{what} record {record['seq']}"
         if "message" in record:
             digest = digests[record["message"]]
         else:
-            digest = sha256(base64.b64decode(record["payload"]))
-        name = f"chain record {record['seq']}"
+            payload = base64.b64decode(record["payload"])
+            digest = sha256(payload)
+        if "seals" in record:
+            epoch, seq, end = record["seals"]
+            fail(name, "payload", payload.hex(), epoch + f"{seq:016x}" + end)
         fail(name, "digest", record["digest"], digest.hex())
         chain = next_chain(chain, vector["origin"], vector["epoch"], record["seq"], record["kind"],
                            record["stamp"], digest)
@@ -96,10 +100,12 @@ def check_document(vectors, text, fail):
     shown = []
     for vector in vectors["messages"]:
         shown += [(vector["name"], part, vector[part]) for part in ("canonical", "digest", "id")]
-    shown.append(("chain", "seed", vectors["chain"]["seed"]))
-    for record in vectors["chain"]["records"]:
-        name = f"chain record {record['seq']}"
-        shown += [(name, part, record[part]) for part in ("stamp", "digest", "chain")]
+    for what in ("chain", "seal"):
+        shown += [(what, part, vectors[what][part]) for part in ("epoch", "seed")]
+        for record in vectors[what]["records"]:
+            name = f"{what} record {record['seq']}"
+            shown += [(name, part, record[part]) for part in ("stamp", "digest", "chain", "payload")
+                      if part in record]
     shown.append(("heads", "digest", vectors["heads"]["digest"]))
     for head in vectors["heads"]["heads"]:
         shown += [("heads", "epoch", head[1]), ("heads", "chain", head[3])]
@@ -133,7 +139,8 @@ def main():
             failures.append(f"{name}: {part}: published {published}, computed {computed}")
 
     digests = check_messages(vectors["messages"], fail)
-    check_chain(vectors["chain"], digests, fail)
+    check_chain("chain", vectors["chain"], digests, fail)
+    check_chain("seal", vectors["seal"], digests, fail)
     check_heads(vectors["heads"], fail)
     for vector in vectors["tokens"]:
         check_token(vector, fail)

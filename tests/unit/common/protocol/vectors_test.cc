@@ -13,6 +13,7 @@
 #include "common/protocol/message.h"
 #include "common/protocol/query.h"
 #include "common/protocol/record.h"
+#include "common/protocol/seal.h"
 #include "common/protocol/sync.h"
 #include "common/protocol/token.h"
 #include "common/util/encoding.h"
@@ -54,6 +55,16 @@ void ComputeMessage(OrderedJson* vector) {
   (*vector)["id"] = valid.id().Text();
 }
 
+std::string SealOf(const std::string& origin, const OrderedJson& record) {
+  const OrderedJson& seals = record.at("seals");
+  SealedHead sealed{{origin, U64(seals.at(0))}, {seals.at(1), {}}};
+  REQUIRE(Hash::FromHex(seals.at(2).get<std::string>(), &sealed.end.chain));
+  const std::string payload = EncodeSeal(sealed);
+  const EpochKey greater{origin, sealed.epoch.epoch + 1};
+  CHECK(DecodeSeal(greater, payload) == sealed);
+  return payload;
+}
+
 // `digests`: of the messages, by name.
 void ComputeChain(const std::map<std::string, std::string>& digests, OrderedJson* vector) {
   Record record;
@@ -64,6 +75,7 @@ void ComputeChain(const std::map<std::string, std::string>& digests, OrderedJson
     record.seq = json.at("seq");
     record.kind = json.at("kind");
     record.stamp = U64(json.at("stamp"));
+    if (json.contains("seals")) json["payload"] = Base64Encode(SealOf(record.epoch.origin, json));
     const std::string digest =
         json.contains("message")
             ? digests.at(json["message"])
@@ -131,6 +143,7 @@ OrderedJson Computed(OrderedJson vectors) {
     digests[vector.at("name")] = vector.at("digest");
   }
   ComputeChain(digests, &vectors.at("chain"));
+  ComputeChain(digests, &vectors.at("seal"));
   OrderedJson& heads = vectors.at("heads");
   heads["digest"] = VectorDigest(HeadsOf(heads.at("heads"))).Hex();
   for (OrderedJson& vector : vectors.at("tokens")) ComputeToken(&vector);

@@ -3,6 +3,7 @@
 
 #include <catch2/catch.hpp>
 
+#include "node/sync/verify.h"
 #include "tests/support/store_test.h"
 
 namespace chatchain {
@@ -654,6 +655,32 @@ TEST_CASE("Our own damage is not a fork", "[log][damage]") {
   f.RequireHealed();
 }
 
+TEST_CASE("Damage of our own live epoch, seen at a peer's head, is no twin", "[log][damage]") {
+  DamageFixture f;
+  const Position shown = HeadOf(f.b, f.of_b);
+  f.b.Append(MakeMessage("own2"));
+  const int64_t ref = f.b.Count("SELECT ref FROM epochs WHERE origin='b'");
+  f.b.db->Execute(
+      ("UPDATE records SET chain=zeroblob(32) WHERE seq=1 AND epoch=" + std::to_string(ref))
+          .c_str());
+  SyncAnswer answer;
+  answer.node = "a";
+  answer.heads = {{f.of_b, shown}};
+  const Verdict verdict = f.b.WithReader([&](ReadConnection& reader, const LogStatePtr& state) {
+    return VerifyAnswer(std::move(answer), {*state, LogProcess::kCluster, "b", "b1"}, reader);
+  });
+  f.b.Do([&](Log& log) { log.Heed(verdict.findings); });
+  const LogStatePtr state = f.b.State();
+  REQUIRE_FALSE(state->id_runs_twice);
+  REQUIRE(state->forks.empty());
+  REQUIRE(HeadOf(f.b, f.of_b).seq == 0);
+  REQUIRE(state->live != f.of_b);
+  Keys keys = WalkKeys(f.b);
+  REQUIRE(std::count(keys.begin(), keys.end(), "own") == 1);
+  REQUIRE(std::count(keys.begin(), keys.end(), "own2") == 1);
+  RequireSound(f.b);
+}
+
 TEST_CASE("At the start a head that differs from its records is mended", "[log][damage]") {
   Fixture f;
   LogProcess a = f.Open("a");
@@ -738,6 +765,20 @@ TEST_CASE("The index by name survives what happens to a message before it is wri
     node->Append(MakeMessage("new", "hello", "eve"));
     REQUIRE(found() == 1);
     restart();
+    REQUIRE(found() == 1);
+  }
+  SECTION("removed, and taken again at the place that the table has of it") {
+    const ValidMessage message = MakeMessage("k", "hello", "eve");
+    const Stamp stamp = StampFromMs(f.clock.wall_ms);
+    const int64_t ref = node->Append(message, stamp).message_ref;
+    node->log->Flush();
+    node->db->Execute("UPDATE messages SET text='damaged'");
+    node->Do([&](Log& log) { log.RepairMessage(ref); });
+    REQUIRE(node->Append(message, stamp).message_ref != ref);
+    REQUIRE(found() == 1);
+    restart();
+    REQUIRE(found() == 1);
+    node->log->Flush();
     REQUIRE(found() == 1);
   }
 }

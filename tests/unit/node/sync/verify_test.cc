@@ -239,9 +239,6 @@ TEST_CASE("Our live epoch in other hands is found", "[verify]") {
   SECTION("beyond our head") {
     answer.heads = {{kMine, {3, Sha256("x")}}};
   }
-  SECTION("on another branch") {
-    answer.heads = {{kMine, {2, Sha256("x")}}};
-  }
   SECTION("with records") {
     FakeLog twin;
     twin.Append(kMine, 3);
@@ -253,6 +250,21 @@ TEST_CASE("Our live epoch in other hands is found", "[verify]") {
     answer.epoch = kMine.epoch;
   }
   REQUIRE(Verify(std::move(answer), own).findings.taken_epoch == kMine);
+}
+
+// Whether a twin wrote it or a record of ours is damaged, the log finds out.
+TEST_CASE("Our live epoch on another branch is a fork", "[verify]") {
+  FakeLog own;
+  own.Append(kMine, 2);
+  own.state.live = kMine;
+  SyncAnswer answer;
+  answer.node = "b";
+  answer.heads = {{kMine, {2, Sha256("x")}}};
+  const Verdict verdict = Verify(std::move(answer), own);
+  REQUIRE(verdict.findings.forked.size() == 1);
+  REQUIRE(verdict.findings.forked[0].epoch == kMine);
+  REQUIRE(verdict.findings.forked[0].seen_at == 2);
+  REQUIRE_FALSE(verdict.findings.taken_epoch);
 }
 
 TEST_CASE("A twin of another epoch is named, and we ourselves are none", "[verify]") {
