@@ -59,7 +59,8 @@ ClientApp::ClientApp(ClientConfig config)
   };
   streams_ = std::make_unique<StreamRoutes>(context, follower_, send->handler);
   for (http::Route& route : streams_->Routes()) routes.push_back(std::move(route));
-  server_ = std::make_unique<http::Server>(ServerOptionsOf(config_), std::move(routes));
+  server_ =
+      std::make_unique<http::Server>(ServerOptionsOf(config_), std::move(routes), &proxy_.loops());
 }
 
 std::shared_ptr<const WebFiles> ClientApp::LoadPage() {

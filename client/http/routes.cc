@@ -116,36 +116,45 @@ http::Response ReadAnswer(ReadResult result) {
   return AnswerFrom(std::move(result));
 }
 
-// Waits without a thread for an identical read that another client began.
-class JoinedRead final : public http::LaterAnswer {
- public:
-  JoinedRead(Proxy& proxy, ReadRequest read, std::unique_ptr<Proxy::ReadTicket> ticket)
-      : proxy_(proxy), read_(std::move(read)), ticket_(std::move(ticket)) {}
+// An answer above it is made on a worker, where it takes nobody else's time: copying and, above the
+// server's bound, compressing.
+constexpr size_t kSmall = 128 * 1024;
+constexpr size_t kSmallCompressed = 8 * 1024;
 
-  void Begin(std::function<void()> resume) override { ticket_->OnLanding(std::move(resume)); }
-  http::Response Finish() override {
-    const auto answer = ticket_->Take();
-    // That one got no answer; it may be different for this one, which may have more time.
-    if (answer == nullptr) return ReadAnswer(proxy_.Read(std::move(read_)));
-    proxy_.CountSharedRead();
-    return ReadAnswer(*answer);
+// Waits for a node without a thread.
+class ForwardedRead final : public http::LaterAnswer,
+                            public std::enable_shared_from_this<ForwardedRead> {
+ public:
+  ForwardedRead(Proxy& proxy, ReadRequest read, bool compressed)
+      : proxy_(proxy), small_(compressed ? kSmallCompressed : kSmall), read_(std::move(read)) {}
+
+  void Begin(std::function<void()> resume) override {
+    proxy_.StartRead(std::move(read_), [self = shared_from_this(), this,
+                                        resume = std::move(resume)](ReadResult result) {
+      result_ = std::move(result);
+      resume();
+    });
   }
+  bool finishes_at_once() const override { return result_.response.body.size() < small_; }
+  http::Response Finish() override { return ReadAnswer(std::move(result_)); }
 
  private:
   Proxy& proxy_;
+  const size_t small_;
   ReadRequest read_;
-  const std::unique_ptr<Proxy::ReadTicket> ticket_;
+  ReadResult result_;
 };
 
-http::Response Forward(const RouteContext& context, ReadRequest read) {
-  if (auto ticket = context.proxy.JoinRead(read)) {
-    http::Response response;
-    response.later =
-        std::make_shared<JoinedRead>(context.proxy, std::move(read), std::move(ticket));
-    return response;
-  }
-  return ReadAnswer(context.proxy.Read(std::move(read)));
-}
+// For handlers that block.
+class OnWorker final : public http::LaterAnswer {
+ public:
+  explicit OnWorker(std::function<http::Response()> handle) : handle_(std::move(handle)) {}
+  void Begin(std::function<void()> resume) override { resume(); }
+  http::Response Finish() override { return handle_(); }
+
+ private:
+  const std::function<http::Response()> handle_;
+};
 
 http::Response List(const RouteContext& context, http::Request& request) {
   const auto query = ParseListQuery(request.query);
@@ -153,18 +162,22 @@ http::Response List(const RouteContext& context, http::Request& request) {
   auto read = ReadFrom(context, request);
   if (!read) return http::ProblemResponse(read.error());
   if (http::AcceptsByName(request, kLinesType)) {
-    return ListLines(context.proxy, context.clock,
-                     {.params = request.query,
-                      .limit = query->limit,
-                      .headers = std::move(read->headers),
-                      .session = std::move(read->session),
-                      .page_timeout_ms = context.config.request_timeout_ms});
+    LinesRequest lines{.params = request.query,
+                       .limit = query->limit,
+                       .headers = std::move(read->headers),
+                       .session = std::move(read->session),
+                       .page_timeout_ms = context.config.request_timeout_ms};
+    http::Response response;
+    response.later = std::make_shared<OnWorker>([&context, lines = std::move(lines)] {
+      return ListLines(context.proxy, context.clock, lines);
+    });
+    return response;
   }
   if (!http::Accepts(request, kJsonType)) {
     return http::ProblemResponse(http::NotAcceptable("application/json or application/x-ndjson"));
   }
   read->expect = Expect::kPage;
-  return Forward(context, std::move(*read));
+  return Forward(context.proxy, std::move(*read), request);
 }
 
 http::Response Get(const RouteContext& context, http::Request& request) {
@@ -180,7 +193,7 @@ http::Response Get(const RouteContext& context, http::Request& request) {
   }
   auto read = ReadFrom(context, request);
   if (!read) return http::ProblemResponse(read.error());
-  return Forward(context, std::move(*read));
+  return Forward(context.proxy, std::move(*read), request);
 }
 
 http::Response Ready(const RouteContext& context) {
@@ -211,7 +224,8 @@ std::vector<http::Route> MessageRoutes(const Shared& context) {
        .pattern = "/messages",
        .handler = counted(RouteId::kSend, writing(SendMessage)),
        .max_body_bytes = limits::kMessageBodyMaxBytes,
-       .json_body = true},
+       .json_body = true,
+       .quick = true},
       {.method = "POST",
        .pattern = "/messages/batch",
        .handler = counted(RouteId::kSendBatch, writing(SendBatch)),
@@ -225,8 +239,12 @@ std::vector<http::Route> MessageRoutes(const Shared& context) {
              return Counted(context, lines ? RouteId::kListLines : RouteId::kList, [&] {
                return WithSession(*context, request, Limited(*context, request, List));
              });
-           }},
-      {.method = "GET", .pattern = "/messages/{id}", .handler = counted(RouteId::kGet, Get)},
+           },
+       .quick = true},
+      {.method = "GET",
+       .pattern = "/messages/{id}",
+       .handler = counted(RouteId::kGet, Get),
+       .quick = true},
   };
 }
 
@@ -285,6 +303,13 @@ std::vector<http::Route> PageRoutes(const Shared& context) {
 }
 
 }  // namespace
+
+http::Response Forward(Proxy& proxy, ReadRequest read, const http::Request& request) {
+  http::Response response;
+  const bool compressed = request.headers.Get("Accept-Encoding").has_value();
+  response.later = std::make_shared<ForwardedRead>(proxy, std::move(read), compressed);
+  return response;
+}
 
 std::vector<http::Route> ProxyRoutes(const RouteContext& context) {
   const auto shared = std::make_shared<const RouteContext>(context);

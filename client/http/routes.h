@@ -32,6 +32,9 @@ struct RouteContext {
   std::shared_ptr<const WebFiles> web;  // the chat page; null: there is none
 };
 
+// A node's answer to `read`, once it is there.
+http::Response Forward(Proxy& proxy, ReadRequest read, const http::Request& request);
+
 std::vector<http::Route> ProxyRoutes(const RouteContext& context);
 
 }  // namespace chatchain

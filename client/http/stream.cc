@@ -121,11 +121,7 @@ http::Response StreamRoutes::Conversations(http::Request& request) {
   if (!http::Accepts(request, kJsonType)) {
     return http::ProblemResponse(http::NotAcceptable(kJsonType));
   }
-  ReadResult result = context_.proxy.Read({.target = request.target, .deadline = request.deadline});
-  if (!result.answered) {
-    return Unanswered("no node could answer", result.failures, result.attempts);
-  }
-  return AnswerFrom(std::move(result));
+  return Forward(context_.proxy, {.target = request.target, .deadline = request.deadline}, request);
 }
 
 std::string FollowMetrics(const FollowStats& stats, uint64_t waiting_polls) {

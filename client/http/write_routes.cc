@@ -10,6 +10,7 @@
 #include "client/http/headers.h"
 #include "client/proxy/batch_answer.h"
 #include "client/proxy/json_slice.h"
+#include "common/http/later.h"
 #include "common/http/negotiation.h"
 #include "common/protocol/json.h"
 #include "common/protocol/limits.h"
@@ -102,17 +103,19 @@ struct Shown {
   std::string body;
 };
 
-// A node says 200 of a message that reached it by sync before it came from here. It is as new as
-// this request when nothing has accepted it before this request did.
+// A node says 200 of a message that reached it by sync before it came from here, and 202 of one,
+// old or new, of which it knows too few copies. It is as new as this request when nothing has
+// accepted it before this request did.
 bool IsNew(const ItemOutcome& item, const std::string& accepted_at) {
-  if (item.status != 200) return item.status == 201;
+  if (item.status != 200 && item.status != 202) return item.status == 201;
   const auto time = JsonMember(item.body, "accepted_at");
   return !accepted_at.empty() && time && PlainJsonString(*time) == accepted_at;
 }
 
 Shown Show(ItemOutcome item, int copies, const WriteHead& head, const std::string& accepted_at) {
-  if (IsNew(item, accepted_at)) item.status = 201;
-  Shown shown{item.status, std::move(item.body)};
+  const bool stored = item.status >= 200 && item.status < 300;
+  // Whether there are copies enough is judged here, with those of other nodes.
+  Shown shown{stored ? IsNew(item, accepted_at) ? 201 : 200 : item.status, std::move(item.body)};
   if (!head.acks.empty() && shown.status >= 200 && shown.status < 300) {
     copies = std::max(copies, 1);
     shown.body = WithCopies(shown.body, copies);
@@ -185,6 +188,129 @@ void AppendResult(std::string* out, int status, std::string_view body) {
   out->append(status < 300 ? ",\"message\":" : ",\"problem\":").append(body).append("}");
 }
 
+// The answer to a batch, of which the nodes were given what is not `refused`.
+http::Response BatchResponse(const WriteRouteContext& context, const WriteHead& head,
+                             const std::vector<std::optional<Problem>>& refused,
+                             const std::vector<std::string>& accepted_at, WriteResult result) {
+  const bool none = std::all_of(result.items.begin(), result.items.end(),
+                                [](const ItemOutcome& item) { return item.status == 0; });
+  if (none && !result.items.empty()) return NobodyTook(result, result.items.front());
+  std::string body = "{\"results\":[";
+  size_t next = 0;
+  int node = -1;
+  for (const std::optional<Problem>& problem : refused) {
+    if (problem) {
+      AppendResult(&body, problem->status, ProblemJson(*problem));
+      continue;
+    }
+    ItemOutcome& item = result.items[next];
+    if (item.status == 0) {
+      AppendResult(&body, 503, NobodyTook(result, item).body);
+    } else {
+      if (node < 0) node = item.node;
+      const Shown shown = Show(std::move(item), result.copies[next], head, accepted_at[next]);
+      AppendResult(&body, shown.status, shown.body);
+    }
+    ++next;
+  }
+  body.append("]}");
+  http::Response response = http::JsonResponse(200, std::move(body));
+  AddOrigin(context, result, node, head, &response);
+  return response;
+}
+
+// A write on its way to the nodes; it waits without a thread.
+class SentWrite : public http::LaterAnswer, public std::enable_shared_from_this<SentWrite> {
+ public:
+  SentWrite(const WriteRouteContext& context, WriteHead head, WriteRequest request,
+            std::string name)
+      : context_(context),
+        head_(std::move(head)),
+        request_(std::move(request)),
+        name_(std::move(name)) {}
+
+  void Begin(std::function<void()> resume) final {
+    context_.proxy.StartWrite(
+        std::move(request_), name_,
+        [self = shared_from_this(), resume = std::move(resume)](WriteResult result, bool repeated) {
+          self->result_ = std::move(result);
+          self->repeated_ = repeated;
+          resume();
+        });
+  }
+
+ protected:
+  const WriteRouteContext context_;
+  const WriteHead head_;
+  WriteResult result_;
+  bool repeated_ = false;
+
+ private:
+  WriteRequest request_;
+  const std::string name_;
+};
+
+class SentMessage final : public SentWrite {
+ public:
+  // `shared`: with those who send the same at the same time.
+  SentMessage(const WriteRouteContext& context, const WriteHead& head, MadeItem item, bool shared,
+              SteadyTime deadline)
+      : SentWrite(context, head,
+                  {.items = {std::move(item.json)},
+                   .copies = head.copies,
+                   .acks = head.acks,
+                   .deadline = deadline},
+                  shared ? std::move(item.id) : ""),
+        accepted_at_(std::move(item.accepted_at)) {}
+
+  bool finishes_at_once() const override { return true; }
+  http::Response Finish() override {
+    ItemOutcome& outcome = result_.items.front();
+    if (repeated_) {
+      outcome.status = 200;
+      accepted_at_.clear();
+    }
+    if (outcome.status == 0) return NobodyTook(result_, outcome);
+    const int node = outcome.node;
+    const bool stored = outcome.status < 300;
+    const bool replayed = stored && !IsNew(outcome, accepted_at_);
+    Shown shown = Show(std::move(outcome), result_.copies.front(), head_, accepted_at_);
+
+    http::Response response = http::JsonResponse(shown.status, std::move(shown.body));
+    if (shown.status >= 300) response.content_type = kProblemContentType;
+    if (stored) {
+      const auto id = JsonMember(response.body, "id");
+      if (const auto text = id ? PlainJsonString(*id) : std::nullopt) {
+        response.headers.Set("Location", "/messages/" + std::string(*text));
+      }
+    }
+    if (replayed) response.headers.Set("Idempotent-Replayed", "true");
+    if (shown.status == 429) response.headers.Set("Retry-After", "1");
+    AddOrigin(context_, result_, node, head_, &response);
+    return response;
+  }
+
+ private:
+  std::string accepted_at_;
+};
+
+class SentBatch final : public SentWrite {
+ public:
+  SentBatch(const WriteRouteContext& context, const WriteHead& head, WriteRequest request,
+            std::vector<std::optional<Problem>> refused, std::vector<std::string> accepted_at)
+      : SentWrite(context, head, std::move(request), ""),
+        refused_(std::move(refused)),
+        accepted_at_(std::move(accepted_at)) {}
+
+  http::Response Finish() override {
+    return BatchResponse(context_, head_, refused_, accepted_at_, std::move(result_));
+  }
+
+ private:
+  const std::vector<std::optional<Problem>> refused_;
+  const std::vector<std::string> accepted_at_;  // of each that is not refused
+};
+
 }  // namespace
 
 http::Response SendMessage(const WriteRouteContext& context, http::Request& request) {
@@ -208,35 +334,10 @@ http::Response SendMessage(const WriteRouteContext& context, http::Request& requ
   auto item = MakeItem(context, std::move(*message), std::string(key->value_or("")), *stamp);
   if (!item) return http::ProblemResponse(item.error());
 
+  http::Response response;
   // Only a key that the client chose can come twice.
-  bool repeated = false;
-  WriteResult result = context.proxy.Write({.items = {std::move(item->json)},
-                                            .copies = head->copies,
-                                            .acks = head->acks,
-                                            .deadline = request.deadline},
-                                           *key ? item->id : "", &repeated);
-  ItemOutcome& outcome = result.items.front();
-  if (repeated) {
-    outcome.status = 200;
-    item->accepted_at.clear();
-  }
-  if (outcome.status == 0) return NobodyTook(result, outcome);
-  const int node = outcome.node;
-  const bool stored = outcome.status < 300;
-  const bool replayed = outcome.status == 200 && !IsNew(outcome, item->accepted_at);
-  Shown shown = Show(std::move(outcome), result.copies.front(), *head, item->accepted_at);
-
-  http::Response response = http::JsonResponse(shown.status, std::move(shown.body));
-  if (shown.status >= 300) response.content_type = kProblemContentType;
-  if (stored) {
-    const auto id = JsonMember(response.body, "id");
-    if (const auto text = id ? PlainJsonString(*id) : std::nullopt) {
-      response.headers.Set("Location", "/messages/" + std::string(*text));
-    }
-  }
-  if (replayed) response.headers.Set("Idempotent-Replayed", "true");
-  if (shown.status == 429) response.headers.Set("Retry-After", "1");
-  AddOrigin(context, result, node, *head, &response);
+  response.later = std::make_shared<SentMessage>(context, *head, std::move(*item),
+                                                 /*shared=*/key->has_value(), request.deadline);
   return response;
 }
 
@@ -265,38 +366,14 @@ http::Response SendBatch(const WriteRouteContext& context, http::Request& reques
     }
   }
 
-  WriteResult result;
-  if (!items.empty()) {
-    result = context.proxy.Write({.items = std::move(items),
-                                  .copies = head->copies,
-                                  .acks = head->acks,
-                                  .deadline = request.deadline});
-    const bool none = std::all_of(result.items.begin(), result.items.end(),
-                                  [](const ItemOutcome& item) { return item.status == 0; });
-    if (none) return NobodyTook(result, result.items.front());
-  }
-
-  std::string body = "{\"results\":[";
-  size_t next = 0;
-  int node = -1;
-  for (const std::optional<Problem>& problem : refused) {
-    if (problem) {
-      AppendResult(&body, problem->status, ProblemJson(*problem));
-      continue;
-    }
-    ItemOutcome& item = result.items[next];
-    if (item.status == 0) {
-      AppendResult(&body, 503, NobodyTook(result, item).body);
-    } else {
-      if (node < 0) node = item.node;
-      const Shown shown = Show(std::move(item), result.copies[next], *head, accepted_at[next]);
-      AppendResult(&body, shown.status, shown.body);
-    }
-    ++next;
-  }
-  body.append("]}");
-  http::Response response = http::JsonResponse(200, std::move(body));
-  AddOrigin(context, result, node, *head, &response);
+  if (items.empty()) return BatchResponse(context, *head, refused, accepted_at, {});
+  http::Response response;
+  WriteRequest write{.items = std::move(items),
+                     .copies = head->copies,
+                     .acks = head->acks,
+                     .deadline = request.deadline};
+  response.later = std::make_shared<SentBatch>(context, *head, std::move(write), std::move(refused),
+                                               std::move(accepted_at));
   return response;
 }
 

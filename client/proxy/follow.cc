@@ -311,6 +311,9 @@ void Follower::Run() {
 void Follower::Follow() {
   const Filter all;
   token_.clear();
+  // Who comes back may have been given a position of the ring before, which must not be taken for
+  // the beginning of this one: between the two lies what came meanwhile.
+  ++number_;
   // Those who followed before had these, and are gone.
   passed_on_ = {};
   {

@@ -11,13 +11,19 @@ constexpr size_t kMaxDepth = 32;
 // REQUIRES: text[pos] == '"'.
 size_t SkipString(std::string_view text, size_t pos) {
   ++pos;
-  while (true) {
-    pos = text.find_first_of("\"\\", pos);
-    if (pos == kNpos) return kNpos;
-    if (text[pos] == '"') return pos + 1;
-    pos += 2;  // the backslash and what it escapes
-    if (pos > text.size()) return kNpos;
+  // By memchr: each character is looked at once or twice, whatever is in the string.
+  size_t quote = text.find('"', pos);
+  while (quote != kNpos) {
+    const size_t backslash = text.substr(0, quote).find('\\', pos);
+    if (backslash == kNpos) return quote + 1;
+    pos = backslash + 2;  // and what it escapes
+    if (pos > quote) quote = text.find('"', pos);
   }
+  return kNpos;
+}
+
+bool IsStructural(char c) {
+  return c == '"' || c == '{' || c == '}' || c == '[' || c == ']';
 }
 
 // REQUIRES: text[pos] is '{' or '['.
@@ -25,8 +31,8 @@ size_t SkipContainer(std::string_view text, size_t pos) {
   char closers[kMaxDepth];
   size_t depth = 0;
   while (pos < text.size()) {
-    pos = text.find_first_of("\"{}[]", pos);
-    if (pos == kNpos) return kNpos;
+    while (pos < text.size() && !IsStructural(text[pos])) ++pos;
+    if (pos == text.size()) return kNpos;
     const char c = text[pos];
     if (c == '"') {
       pos = SkipString(text, pos);
@@ -82,7 +88,7 @@ std::optional<std::string_view> JsonMember(std::string_view object, std::string_
 std::optional<std::string_view> PlainJsonString(std::string_view value) {
   if (value.size() < 2 || value.front() != '"' || value.back() != '"') return std::nullopt;
   value = value.substr(1, value.size() - 2);
-  if (value.find_first_of("\"\\") != kNpos) return std::nullopt;
+  if (value.find('"') != kNpos || value.find('\\') != kNpos) return std::nullopt;
   return value;
 }
 

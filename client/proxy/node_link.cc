@@ -48,9 +48,10 @@ bool IsKeyReused(const http::ClientResponse& response) {
 
 }  // namespace
 
-NodeLink::NodeLink(std::string address, const NodeLinkOptions& options, const Clock& clock,
-                   Random& random)
+NodeLink::NodeLink(std::string address, const NodeLinkOptions& options, http::EventLoops& loops,
+                   const Clock& clock, Random& random)
     : options_(options),
+      loops_(loops),
       clock_(clock),
       random_(random),
       client_(std::move(address),
@@ -102,35 +103,40 @@ NodeAnswer NodeLink::JudgeAnswer(http::ClientResponse response, Expect expect) c
   return answer;
 }
 
-NodeAnswer NodeLink::Ask(const http::ClientRequest& request, Expect expect, SteadyTime deadline,
-                         http::Cancellation* cancellation, bool patient) {
+NodeAnswer NodeLink::JudgeResult(Result<http::ClientResponse, http::TransportError> result,
+                                 Expect expect, SteadyTime::duration took) const {
+  if (result) return JudgeAnswer(std::move(*result), expect);
+  const http::TransportError& error = result.error();
+  NodeAnswer answer{.verdict = Judge(error.kind)};
+  // A deadline that a client set too short says nothing of the node.
+  if (error.kind == http::TransportError::Kind::kTimeout && took < kLeastPatience) {
+    answer.verdict.node_fault = false;
+  }
+  answer.cancelled = error.kind == http::TransportError::Kind::kCancelled;
+  answer.error = error.detail.find(client_.address()) == std::string::npos
+                     ? client_.address() + ": " + error.detail
+                     : error.detail;
+  return answer;
+}
+
+void NodeLink::Ask(http::ClientRequest request, Expect expect, SteadyTime deadline,
+                   const http::Cancellation* cancellation, bool patient, Done done) {
   const SteadyTime begin = clock_.Steady();
   if (!patient) Begin();
-  auto result = client_.Send(request, deadline, cancellation);
-  const SteadyTime end = clock_.Steady();
-
-  NodeAnswer answer;
-  if (result) {
-    answer = JudgeAnswer(std::move(*result), expect);
-  } else {
-    const http::TransportError& error = result.error();
-    answer.verdict = Judge(error.kind);
-    // A deadline that a client set too short says nothing of the node.
-    if (error.kind == http::TransportError::Kind::kTimeout && end - begin < kLeastPatience) {
-      answer.verdict.node_fault = false;
-    }
-    answer.cancelled = error.kind == http::TransportError::Kind::kCancelled;
-    answer.error = error.detail.find(client_.address()) == std::string::npos
-                       ? client_.address() + ": " + error.detail
-                       : error.detail;
-  }
-  if (!patient) {
-    const bool waits = request.method != "GET" || request.headers.Get("ChatChain-Session");
-    // Silence of the node and of this try: others may have been waiting for long.
-    End(result.has_value(), waits || end - begin < kQuietAfter ? kMuteAfter : kQuietAfter);
-  }
-  Record(answer, request.method == "GET", MicrosSince(begin, end), end);
-  return answer;
+  const bool get = request.method == "GET";
+  const bool waits = !get || request.headers.Get("ChatChain-Session");
+  client_.Start(loops_.Here(), std::move(request), deadline, cancellation,
+                [this, begin, expect, patient, get, waits, done = std::move(done)](auto result) {
+                  const SteadyTime end = clock_.Steady();
+                  const bool heard = result.has_value();
+                  NodeAnswer answer = JudgeResult(std::move(result), expect, end - begin);
+                  if (!patient) {
+                    // Silence of the node and of this try: others may have been waiting for long.
+                    End(heard, waits || end - begin < kQuietAfter ? kMuteAfter : kQuietAfter);
+                  }
+                  Record(answer, get, MicrosSince(begin, end), end);
+                  done(std::move(answer));
+                });
 }
 
 void NodeLink::Record(const NodeAnswer& answer, bool get, int64_t took_us, SteadyTime now) {

@@ -3,9 +3,10 @@
 // of itself. All exchanges with the node go through Ask(), which judges the outcome and keeps the
 // books.
 //
-// Thread-safe. Ask() blocks; no lock is held while it does.
+// Thread-safe. Only Probe() blocks.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -16,6 +17,7 @@
 #include "client/proxy/metrics.h"
 #include "client/proxy/verdict.h"
 #include "common/http/client.h"
+#include "common/http/event_loop.h"
 #include "common/protocol/record.h"
 #include "common/util/clock.h"
 #include "common/util/mutex.h"
@@ -65,13 +67,17 @@ struct NodeLinkOptions {
 
 class NodeLink {
  public:
-  NodeLink(std::string address, const NodeLinkOptions& options, const Clock& clock, Random& random);
+  // `loops` outlive this.
+  NodeLink(std::string address, const NodeLinkOptions& options, http::EventLoops& loops,
+           const Clock& clock, Random& random);
 
   // One try. `deadline` bounds it; `patient` is for requests that may rightly wait long at the node
   // and say nothing of its health meanwhile. A cancelled try counts as one that took at least that
-  // long.
-  NodeAnswer Ask(const http::ClientRequest& request, Expect expect, SteadyTime deadline,
-                 http::Cancellation* cancellation, bool patient = false);
+  // long. `done` is called once, on an event loop, never within this call, and keeps this object
+  // alive until then.
+  using Done = std::function<void(NodeAnswer)>;
+  void Ask(http::ClientRequest request, Expect expect, SteadyTime deadline,
+           const http::Cancellation* cancellation, bool patient, Done done);
   // An answer that looked well was not what the request asks for.
   void ReportGarbage(std::string_view what);
 
@@ -101,10 +107,13 @@ class NodeLink {
   void Begin();
   // `answered`: it showed a sign of life. `patience`: silence that long says that it hangs.
   void End(bool answered, std::chrono::milliseconds patience);
+  NodeAnswer JudgeResult(Result<http::ClientResponse, http::TransportError> result, Expect expect,
+                         SteadyTime::duration took) const;
   NodeAnswer JudgeAnswer(http::ClientResponse response, Expect expect) const;
   void Record(const NodeAnswer& answer, bool get, int64_t took_us, SteadyTime now);
 
   const NodeLinkOptions options_;
+  http::EventLoops& loops_;
   const Clock& clock_;
   Random& random_;
   http::Client client_;

@@ -2,6 +2,8 @@
 #include "client/proxy/proxy.h"
 
 #include <algorithm>
+#include <future>
+#include <thread>
 #include <utility>
 
 #include "client/proxy/convergence.h"
@@ -13,6 +15,12 @@ namespace {
 // Extra work in a burst is bounded too.
 constexpr double kHedgeBurst = 10;
 constexpr double kRetryBurst = 100;
+
+// More would help only where the proxy has a machine for itself, and many cores.
+constexpr size_t kMostLoops = 4;
+size_t LoopCount() {
+  return std::clamp<size_t>(std::thread::hardware_concurrency(), 1, kMostLoops);
+}
 
 // The same for reads that must have the same answer.
 std::string KeyOf(const ReadRequest& request) {
@@ -34,21 +42,23 @@ Proxy::Nodes::Nodes(const ClientConfig& config)
       read_strategy(config.read_strategy),
       write_strategy(config.write_strategy) {}
 
-std::vector<NodeLink*> Proxy::Nodes::links() const {
-  std::vector<NodeLink*> links;
+std::vector<std::shared_ptr<NodeLink>> Proxy::Nodes::links() const {
+  std::vector<std::shared_ptr<NodeLink>> links;
   links.reserve(members.size());
-  for (const auto& member : members) links.push_back(&member->link);
+  for (const auto& member : members) links.emplace_back(member, &member->link);
   return links;
 }
 
 Proxy::Proxy(const ClientConfig& config, const Clock& clock, Random& random)
-    : clock_(clock), random_(random), tokens_(config.cluster_name) {
+    : loops_(LoopCount(), "http-io"), clock_(clock), random_(random), tokens_(config.cluster_name) {
   auto nodes = MakeNodes(config, nullptr);
   MutexLock lock(mutex_);
   current_ = std::move(nodes);
 }
 
-Proxy::~Proxy() = default;
+Proxy::~Proxy() {
+  loops_.Stop();
+}
 
 std::shared_ptr<Proxy::Nodes> Proxy::MakeNodes(const ClientConfig& config, const Nodes* before) {
   const NodeLinkOptions options{.breaker = {.failures_to_open = config.breaker_failures,
@@ -68,18 +78,18 @@ std::shared_ptr<Proxy::Nodes> Proxy::MakeNodes(const ClientConfig& config, const
       }
     }
     if (member == nullptr) {
-      member =
-          std::make_shared<Member>(address, options, config.probe_interval_ms, clock_, random_);
+      member = std::make_shared<Member>(address, options, config.probe_interval_ms, loops_, clock_,
+                                        random_);
     }
     nodes->members.push_back(std::move(member));
   }
   nodes->reader = std::make_unique<Reader>(nodes->links(), config.read_strategy, tokens_,
-                                           nodes->hints, nodes->budgets, metrics_, clock_);
+                                           nodes->hints, nodes->budgets, metrics_, loops_, clock_);
   nodes->writer = std::make_unique<FanOutWriter>(
       nodes->links(), config.write_strategy,
       WriteLaneOptions{.queue_messages = static_cast<size_t>(config.queue_per_node_messages),
                        .batch_messages = static_cast<size_t>(config.batch_max_items)},
-      config.hedge_max_ms, nodes->budgets, metrics_, clock_);
+      config.hedge_max_ms, nodes->budgets, metrics_, loops_, clock_);
   return nodes;
 }
 
@@ -104,40 +114,61 @@ void Proxy::Reconfigure(const ClientConfig& config) {
   // What was replaced ends after the lock, here or with the last request that uses it.
 }
 
-std::unique_ptr<Proxy::ReadTicket> Proxy::JoinRead(const ReadRequest& request) {
-  return reads_.Join(KeyOf(request), request.deadline);
+void Proxy::StartRead(ReadRequest request, Reader::Done done) {
+  const std::string key = KeyOf(request);
+  const SteadyTime deadline = request.deadline;
+  reads_.Share(
+      key, deadline,
+      [this, request = std::move(request)](Reader::Done then) mutable {
+        auto nodes = current();
+        Reader& reader = *nodes->reader;
+        reader.Start(std::move(request), std::move(nodes), std::move(then));
+      },
+      [](const ReadResult& read) { return read.answered; },
+      [this, done = std::move(done)](ReadResult read, bool shared) {
+        if (shared) metrics_.shared_reads.fetch_add(1, std::memory_order_relaxed);
+        done(std::move(read));
+      });
 }
 
 ReadResult Proxy::Read(ReadRequest request) {
-  const std::string key = KeyOf(request);
-  const SteadyTime deadline = request.deadline;
-  bool shared = false;
-  auto result = reads_.Do(
-      key, deadline, [&] { return current()->reader->Read(std::move(request)); },
-      [](const ReadResult& read) { return read.answered; }, &shared);
-  if (!result) return current()->reader->Read(std::move(request));
-  if (shared) CountSharedRead();
-  return std::move(*result);
+  std::promise<ReadResult> result;
+  StartRead(std::move(request), [&](ReadResult read) { result.set_value(std::move(read)); });
+  return result.get_future().get();
 }
 
-WriteResult Proxy::Write(WriteRequest request, const std::string& name, bool* repeated) {
-  if (name.empty()) return current()->writer->Write(std::move(request));
+void Proxy::StartWrite(WriteRequest request, const std::string& name, WriteDone done) {
   // The same items, since identity is content; stamps are left out of account.
+  const std::string key = name + '\0' + request.acks;
   const SteadyTime deadline = request.deadline;
-  bool shared = false;
-  auto result = writes_.Do(
-      name + '\0' + request.acks, deadline,
-      [&] { return current()->writer->Write(std::move(request)); },
+  auto begin = [this, request = std::move(request)](FanOutWriter::Done then) mutable {
+    auto nodes = current();
+    FanOutWriter& writer = *nodes->writer;
+    writer.Start(std::move(request), std::move(nodes), std::move(then));
+  };
+  if (name.empty()) {
+    return begin([done = std::move(done)](WriteResult write) { done(std::move(write), false); });
+  }
+  writes_.Share(
+      key, deadline, std::move(begin),
       [](const WriteResult& write) {
         return std::all_of(write.items.begin(), write.items.end(), [](const ItemOutcome& item) {
           return item.status >= 200 && item.status < 300;
         });
       },
-      &shared);
-  if (!result) return current()->writer->Write(std::move(request));
-  if (shared) metrics_.shared_writes.fetch_add(1, std::memory_order_relaxed);
-  if (repeated != nullptr) *repeated = shared;
-  return std::move(*result);
+      [this, done = std::move(done)](WriteResult write, bool shared) {
+        if (shared) metrics_.shared_writes.fetch_add(1, std::memory_order_relaxed);
+        done(std::move(write), shared);
+      });
+}
+
+WriteResult Proxy::Write(WriteRequest request, const std::string& name, bool* repeated) {
+  std::promise<WriteResult> result;
+  StartWrite(std::move(request), name, [&](WriteResult write, bool shared) {
+    if (repeated != nullptr) *repeated = shared;
+    result.set_value(std::move(write));
+  });
+  return result.get_future().get();
 }
 
 std::string Proxy::JoinSession(const std::vector<WriteOutcome::Source>& sources,

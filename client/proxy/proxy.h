@@ -5,10 +5,11 @@
 // Nodes and limits can be replaced while it works: what has begun ends with those that it began
 // with.
 //
-// Threads: the caller's for each request; per node two senders of writes and one prober; one
-// hedger; and helpers for second tries. Thread-safe.
+// Threads: event loops, on which requests wait for their nodes, and one prober per node. A request
+// that comes from one of these loops stays on it. Thread-safe.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -20,6 +21,7 @@
 #include "client/proxy/reader.h"
 #include "client/proxy/single_flight.h"
 #include "client/proxy/writer.h"
+#include "common/http/event_loop.h"
 #include "common/protocol/token.h"
 
 namespace chatchain {
@@ -48,21 +50,24 @@ class Proxy {
   Proxy(const Proxy&) = delete;
   Proxy& operator=(const Proxy&) = delete;
 
+  // Where requests wait for nodes. What is called there must not block.
+  http::EventLoops& loops() { return loops_; }
+
   // How the nodes are is asked from now on.
   void StartProbing();
   // Takes the nodes, strategies, limits of nodes and budgets of `config` for what begins from now
   // on. A node that stays keeps its connections and what is known of it.
   void Reconfigure(const ClientConfig& config);
 
-  // Callers that ask for the same at the same time share one request to a node.
+  // Callers that ask for the same at the same time share one request to a node. `done` is called
+  // once, on the event loop or the caller's thread.
+  void StartRead(ReadRequest request, Reader::Done done);
+  // The same for callers that may block.
   ReadResult Read(ReadRequest request);
-  using ReadTicket = SingleFlight<ReadResult>::Ticket;
-  // A place among those who wait for an identical read that is under way; null when there is none.
-  // Who answers by it says so.
-  std::unique_ptr<ReadTicket> JoinRead(const ReadRequest& request);
-  void CountSharedRead() { metrics_.shared_reads.fetch_add(1, std::memory_order_relaxed); }
   // `name`: what makes the request the same as another; callers that bring the same one at the same
-  // time share one result, and those that did not begin it hear so (`*repeated`). Empty: never.
+  // time share one result, and those that did not begin it hear so (`repeated`). Empty: never.
+  using WriteDone = std::function<void(WriteResult, bool repeated)>;
+  void StartWrite(WriteRequest request, const std::string& name, WriteDone done);
   WriteResult Write(WriteRequest request, const std::string& name = "", bool* repeated = nullptr);
 
   // The session token of an answer to a write: what the answering nodes hold, joined with what the
@@ -81,9 +86,9 @@ class Proxy {
  private:
   // A node from when it is configured until nobody uses it any more.
   struct Member {
-    Member(std::string address, const NodeLinkOptions& options, int interval_ms, const Clock& clock,
-           Random& random)
-        : link(std::move(address), options, clock, random), probe_interval_ms(interval_ms) {}
+    Member(std::string address, const NodeLinkOptions& options, int interval_ms,
+           http::EventLoops& loops, const Clock& clock, Random& random)
+        : link(std::move(address), options, loops, clock, random), probe_interval_ms(interval_ms) {}
     NodeLink link;
     const int probe_interval_ms;
     std::unique_ptr<Prober> prober;  // null until StartProbing()
@@ -91,7 +96,7 @@ class Proxy {
   // What one configuration makes; never changed, shared by the requests that began with it.
   struct Nodes {
     explicit Nodes(const ClientConfig& config);
-    std::vector<NodeLink*> links() const;
+    std::vector<std::shared_ptr<NodeLink>> links() const;
 
     TokenHints hints;
     Budgets budgets;
@@ -109,6 +114,8 @@ class Proxy {
   std::shared_ptr<Nodes> MakeNodes(const ClientConfig& config, const Nodes* before);
   void Probe(Member* member);
 
+  // The first to be made and the last to end: requests that are given up may still wait on it.
+  http::EventLoops loops_;
   const Clock& clock_;
   Random& random_;
   TokenCodec tokens_;

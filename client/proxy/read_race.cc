@@ -5,16 +5,11 @@
 #include <utility>
 
 #include "client/proxy/pacing.h"
-#include "client/proxy/upstream.h"
 
 namespace chatchain {
 
-ReadRace::ReadRace(std::shared_ptr<const ReadRequest> request, std::vector<NodeLink*> nodes,
-                   Choice choice, const Clock& clock)
-    : request_(std::move(request)),
-      nodes_(std::move(nodes)),
-      clock_(clock),
-      choice_(std::move(choice)) {}
+ReadRace::ReadRace(std::shared_ptr<const ReadRequest> request, Choice choice)
+    : request_(std::move(request)), choice_(std::move(choice)) {}
 
 bool ReadRace::MayAskMore() const {
   if (over_ || taken_ >= choice_.order.size()) return false;
@@ -61,22 +56,9 @@ bool ReadRace::Settle() {
     if (over_ || !result_.answered || taken_ < choice_.first_tier()) return false;
     over_ = true;
     for (const Try& loser : tries_) losers.push_back(loser.cancellation);
-    changed_.NotifyAll();
   }
   for (const auto& loser : losers) loser->Cancel();
   return true;
-}
-
-void ReadRace::GiveBack(int node) {
-  MutexLock lock(mutex_);
-  --pending_;
-  --result_.attempts;
-  --taken_;
-  // Another thread may have taken a node since: the one given back is the next again.
-  const auto position = std::find(choice_.order.begin(), choice_.order.end(), node);
-  std::rotate(position, position + 1,
-              choice_.order.begin() + static_cast<std::ptrdiff_t>(taken_ + 1));
-  changed_.NotifyAll();
 }
 
 std::vector<ReadRace::RunningTry> ReadRace::running_tries() const {
@@ -86,38 +68,35 @@ std::vector<ReadRace::RunningTry> ReadRace::running_tries() const {
   return tries;
 }
 
-void ReadRace::Run(int node) {
-  auto cancellation = std::make_shared<http::Cancellation>();
-  SteadyTime deadline = request_->deadline;
-  const SteadyTime now = clock_.Steady();
-  bool skip = false;
-  {
-    MutexLock lock(mutex_);
-    const int64_t left_ms =
-        std::chrono::duration_cast<std::chrono::milliseconds>(deadline - now).count();
-    const size_t tier_end = std::max(choice_.first_tier(), taken_);
-    deadline =
-        std::min(deadline, now + std::chrono::milliseconds(TryShareMs(
-                                     left_ms, tier_end - taken_, choice_.order.size() - tier_end)));
-    skip = over_;
-    if (!skip) tries_.push_back({node, now, cancellation});
-  }
-  NodeAnswer answer;
-  if (!skip) {
-    http::ClientRequest request{
-        .method = "GET", .target = request_->target, .headers = request_->headers};
-    request.headers.Set("ChatChain-Deadline-Ms", DeadlineMs(deadline, now));
-    answer = nodes_[static_cast<size_t>(node)]->Ask(request, request_->expect, deadline,
-                                                    cancellation.get());
-  }
+bool ReadRace::IsRunning(const http::Cancellation* cancellation) const {
+  MutexLock lock(mutex_);
+  return std::any_of(tries_.begin(), tries_.end(),
+                     [&](const Try& t) { return t.cancellation.get() == cancellation; });
+}
 
+ReadRace::Opened ReadRace::Open(int node, SteadyTime now) {
+  Opened opened{.cancellation = std::make_shared<http::Cancellation>()};
+  MutexLock lock(mutex_);
+  const int64_t left_ms =
+      std::chrono::duration_cast<std::chrono::milliseconds>(request_->deadline - now).count();
+  const size_t tier_end = std::max(choice_.first_tier(), taken_);
+  opened.deadline = std::min(
+      request_->deadline, now + std::chrono::milliseconds(TryShareMs(
+                                    left_ms, tier_end - taken_, choice_.order.size() - tier_end)));
+  // Somebody else may have won already.
+  if (over_) opened.cancellation->Cancel();
+  tries_.push_back({node, now, opened.cancellation});
+  return opened;
+}
+
+void ReadRace::Conclude(int node, const http::Cancellation* cancellation, NodeAnswer answer) {
   std::vector<std::shared_ptr<http::Cancellation>> losers;
   {
     MutexLock lock(mutex_);
     --pending_;
-    std::erase_if(tries_, [&](const Try& t) { return t.cancellation == cancellation; });
+    std::erase_if(tries_, [&](const Try& t) { return t.cancellation.get() == cancellation; });
     const AnswerVerdict& verdict = answer.verdict;
-    if (skip || over_ || answer.cancelled) {
+    if (over_ || answer.cancelled) {
       // Somebody else has won.
     } else if (verdict.finality == Finality::kFailed) {
       result_.failures.push_back(std::move(answer.error));
@@ -132,16 +111,8 @@ void ReadRace::Run(int node) {
         for (const Try& loser : tries_) losers.push_back(loser.cancellation);
       }
     }
-    changed_.NotifyAll();
   }
   for (const auto& loser : losers) loser->Cancel();
-}
-
-void ReadRace::WaitForTries(SteadyTime until) {
-  MutexLock lock(mutex_);
-  while (!over_ && pending_ > 0) {
-    if (!changed_.WaitUntil(mutex_, until)) return;
-  }
 }
 
 bool ReadRace::over() const {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
-// One read on its way to one or several nodes. The handler's thread makes the first try itself; a
-// hedge or a fan-out runs the others on helper threads. The first final answer ends the race and
-// cancels the tries that still run.
+// One read on its way to one or several nodes: who may be asked next, and what was answered. The
+// first final answer ends the race and cancels the tries that still run. The driver (reader.cc)
+// asks.
 //
-// Thread-safe; shared by the threads that run its tries.
+// Thread-safe.
 #pragma once
 
 #include <memory>
@@ -35,36 +35,36 @@ struct ReadResult {
 
 class ReadRace {
  public:
-  // REQUIRES: `request` and `nodes` outlive the race's last try.
-  ReadRace(std::shared_ptr<const ReadRequest> request, std::vector<NodeLink*> nodes, Choice choice,
-           const Clock& clock);
+  ReadRace(std::shared_ptr<const ReadRequest> request, Choice choice);
 
   // The next node that may be asked: -1 when the race is over, when all were asked, or when an
-  // answer is here and every node of the first tier was asked. Whoever takes one must call Run().
+  // answer is here and every node of the first tier was asked. Whoever takes one must call Open()
+  // and Conclude().
   int TakeNext();
-  // Asks that node, on the calling thread.
-  void Run(int node);
   // The next node of the first tier, for reads by fan-out; -1: none left.
   int TakeFanout();
-  // For the hedger. Moving on (every node that was asked hangs) asks the next node, whoever it is
+  // The try at a node that was taken: until when it may run, and what ends it.
+  struct Opened {
+    SteadyTime deadline{};
+    std::shared_ptr<http::Cancellation> cancellation;
+  };
+  Opened Open(int node, SteadyTime now);
+  void Conclude(int node, const http::Cancellation* cancellation, NodeAnswer answer);
+  // Hedging. Moving on (every node that was asked hangs) asks the next node, whoever it is
   // and however often. Hedging happens once, and asks only one of the first tier.
   bool CanHedge(bool moving_on) const;
   int TakeHedge(bool moving_on);  // -1: it may not
-  // For the hedger, when every try that runs hangs: ends the race with an answer that is not final,
-  // if there is one and every node of the first tier was asked. A node that hangs knows no better.
+  // When every try that runs hangs: ends the race with an answer that is not final, if there is one
+  // and every node of the first tier was asked. A node that hangs knows no better.
   bool Settle();
-  // Takes back TakeNext() or TakeHedge(): nobody could run it. The node counts as not asked.
-  void GiveBack(int node);
   struct RunningTry {
     int node = -1;
     SteadyTime since{};
   };
   std::vector<RunningTry> running_tries() const;
+  bool IsRunning(const http::Cancellation* cancellation) const;
   // True for a read that a node may rightly let wait: it names a session.
   bool may_wait() const { return !request_->session.empty(); }
-
-  // Returns when the race is over, when no try runs any more, or at `until`.
-  void WaitForTries(SteadyTime until);
 
   bool over() const;
   size_t running() const;
@@ -82,11 +82,8 @@ class ReadRace {
   int TakeLocked() REQUIRES(mutex_);
 
   const std::shared_ptr<const ReadRequest> request_;
-  const std::vector<NodeLink*> nodes_;  // by index
-  const Clock& clock_;
 
   mutable Mutex mutex_;
-  CondVar changed_;
   Choice choice_ GUARDED_BY(mutex_);
   size_t taken_ GUARDED_BY(mutex_) = 0;
   size_t pending_ GUARDED_BY(mutex_) = 0;      // taken, and not finished

@@ -2,34 +2,39 @@
 #include "client/proxy/reader.h"
 
 #include <algorithm>
-#include <thread>
+#include <optional>
 #include <utility>
 
 #include "client/proxy/convergence.h"
+#include "client/proxy/driven.h"
 #include "client/proxy/pacing.h"
+#include "client/proxy/upstream.h"
 
 namespace chatchain {
 
 namespace {
-constexpr size_t kMaxHelpers = 128;
-}
+// How often a read that waits looks at how its nodes are.
+constexpr std::chrono::milliseconds kLook{10};
+// Where an answer that is not final is here: how long tries that still run may take.
+constexpr std::chrono::seconds kLastTries{1};
+}  // namespace
 
-Reader::Reader(std::vector<NodeLink*> nodes, Strategy strategy, const TokenCodec& tokens,
-               TokenHints& hints, Budgets& budgets, ProxyMetrics& metrics, const Clock& clock)
+Reader::Reader(std::vector<std::shared_ptr<NodeLink>> nodes, Strategy strategy,
+               const TokenCodec& tokens, TokenHints& hints, Budgets& budgets, ProxyMetrics& metrics,
+               http::EventLoops& loops, const Clock& clock)
     : nodes_(std::move(nodes)),
       strategy_(strategy),
       tokens_(tokens),
       hints_(hints),
       budgets_(budgets),
       metrics_(metrics),
-      clock_(clock),
-      helpers_(kMaxHelpers),
-      hedger_(nodes_, budgets, metrics, helpers_, clock) {}
+      loops_(loops),
+      clock_(clock) {}
 
 Choice Reader::ChooseFor(const ReadRequest& request, SteadyTime now) {
   std::vector<NodeView> views;
   views.reserve(nodes_.size());
-  for (const NodeLink* node : nodes_) views.push_back(node->View(now));
+  for (const auto& node : nodes_) views.push_back(node->View(now));
   if (!request.session.empty()) {
     const auto issuer = hints_.Issuer(request.session);
     if (issuer && static_cast<size_t>(*issuer) < views.size()) {
@@ -44,69 +49,170 @@ Choice Reader::ChooseFor(const ReadRequest& request, SteadyTime now) {
   return Choose(views, /*for_write=*/false, rotation_.fetch_add(1, std::memory_order_relaxed));
 }
 
-void Reader::RunRound(const std::shared_ptr<ReadRace>& race, SteadyTime deadline) {
-  int node = race->TakeNext();
-  if (strategy_ == Strategy::kFanout) {
-    // The others of the first tier at once; the best one on this thread. What no helper can take is
-    // asked later, if it comes to that.
-    for (int other = race->TakeFanout(); other >= 0; other = race->TakeFanout()) {
-      if (!helpers_.Submit([race, other] { race->Run(other); })) {
-        race->GiveBack(other);
-        break;
-      }
-    }
-  }
-  while (node >= 0) {
-    if (nodes_.size() > 1) {
-      const Hedger::Watch watch(hedger_, race, nodes_[static_cast<size_t>(node)]->hedge_delay_ms(),
-                                strategy_ == Strategy::kHedged);
-      race->Run(node);
-    } else {
-      race->Run(node);
-    }
-    if (race->over() || clock_.Steady() >= deadline) return;
-    node = race->TakeNext();
-    if (node < 0 && race->running() > 0) {
-      race->WaitForTries(race->answered()
-                             ? std::min(deadline, clock_.Steady() + std::chrono::seconds(1))
-                             : deadline);
-      node = race->TakeNext();
-    }
-  }
-}
+// One read: rounds over the nodes, each a race.
+class Reader::Call final : public Driven {
+ public:
+  Call(Reader& reader, ReadRequest request, std::shared_ptr<const void> keep, Done done)
+      : reader_(reader),
+        loop_(reader.loops_.Here()),
+        keep_(std::move(keep)),
+        request_(std::make_shared<const ReadRequest>(std::move(request))),
+        done_(std::move(done)) {}
 
-ReadResult Reader::Read(ReadRequest given) {
-  budgets_.hedges.Earn();
-  budgets_.retries.Earn();
-  const auto request = std::make_shared<const ReadRequest>(std::move(given));
-  ReadResult result;
-  for (int round = 0;; ++round) {
-    const SteadyTime now = clock_.Steady();
-    auto race = std::make_shared<ReadRace>(request, nodes_, ChooseFor(*request, now), clock_);
-    RunRound(race, request->deadline);
-    ReadResult latest = race->Take();
-    // Nodes, not tries: another round asks the same ones.
-    latest.attempts = std::max(latest.attempts, result.attempts);
-    result = std::move(latest);
-    if (result.answered) {
-      if (const auto token = result.response.headers.Get("ChatChain-Session");
-          token && !result.response.headers.Get("ChatChain-Stale")) {
-        hints_.Remember(*token, result.node);
-      }
-      return result;
+  void Begin() {
+    loop_.Watch(shared_from_this());
+    Kick();
+  }
+
+ private:
+  void Step() override {
+    const SteadyTime now = reader_.clock_.Steady();
+    if (done_ == nullptr) return;
+    if (race_ == nullptr) {
+      if (now < begin_round_) return set_due(begin_round_);
+      BeginRound(now);
     }
-    const auto backoff = RoundBackoff(round);
-    const SteadyTime again = clock_.Steady();
-    if (!backoff || again + *backoff >= request->deadline) break;
-    if (!budgets_.retries.Take(again)) {
-      metrics_.rounds_refused.fetch_add(1, std::memory_order_relaxed);
+    while (true) {
+      if (race_->over() || now >= request_->deadline) return EndRound(now);
+      if (main_ != nullptr && race_->IsRunning(main_.get())) break;
+      const int node = race_->TakeNext();
+      if (node >= 0) {
+        main_ = Launch(node, now);
+        look_at_ = now + std::chrono::milliseconds(Node(node).hedge_delay_ms());
+        continue;
+      }
+      // All were asked; some may still answer.
+      main_ = nullptr;
+      if (race_->running() == 0) return EndRound(now);
+      if (!wait_until_) {
+        wait_until_ =
+            race_->answered() ? std::min(request_->deadline, now + kLastTries) : request_->deadline;
+      }
+      if (now >= *wait_until_) return EndRound(now);
       break;
     }
-    metrics_.rounds.fetch_add(1, std::memory_order_relaxed);
-    std::this_thread::sleep_for(*backoff);
+    if (now >= look_at_) {
+      look_at_ = now + kLook;
+      if (reader_.nodes_.size() > 1) Look(now);
+      if (race_->over()) return EndRound(now);
+    }
+    set_due(std::min({look_at_, request_->deadline, wait_until_.value_or(request_->deadline)}));
   }
-  metrics_.unanswered.fetch_add(1, std::memory_order_relaxed);
-  return result;
+
+  void BeginRound(SteadyTime now) {
+    race_ = std::make_shared<ReadRace>(request_, reader_.ChooseFor(*request_, now));
+    main_ = nullptr;
+    wait_until_.reset();
+    // Refused or not, the budget is asked once a round; later looks only see nodes that hang.
+    may_hedge_ = reader_.strategy_ == Strategy::kHedged;
+    if (reader_.strategy_ != Strategy::kFanout) return;
+    // The best one first, then the others of its tier at once.
+    for (int node = race_->TakeFanout(); node >= 0; node = race_->TakeFanout()) {
+      auto cancellation = Launch(node, now);
+      if (main_ == nullptr) main_ = std::move(cancellation);
+    }
+    look_at_ = now + kLook;
+  }
+
+  std::shared_ptr<http::Cancellation> Launch(int node, SteadyTime now) {
+    const ReadRace::Opened opened = race_->Open(node, now);
+    http::ClientRequest request{
+        .method = "GET", .target = request_->target, .headers = request_->headers};
+    request.headers.Set("ChatChain-Deadline-Ms", DeadlineMs(opened.deadline, now));
+    Node(node).Ask(std::move(request), request_->expect, opened.deadline, opened.cancellation.get(),
+                   /*patient=*/false,
+                   [self = shared_from_this(), this, race = race_, node,
+                    cancellation = opened.cancellation](NodeAnswer answer) {
+                     race->Conclude(node, cancellation.get(), std::move(answer));
+                     Kick();
+                   });
+    return opened.cancellation;
+  }
+
+  // A second try beside the one that waits, where that is worth it.
+  void Look(SteadyTime now) {
+    const std::vector<ReadRace::RunningTry> running = race_->running_tries();
+    if (running.empty()) return;
+    const auto all = [&](auto says) {
+      return std::all_of(running.begin(), running.end(), [&](const ReadRace::RunningTry& t) {
+        return says(Node(t.node), t.since);
+      });
+    };
+    const bool mute = all([&](const NodeLink& node, SteadyTime) { return node.View(now).mute; });
+    const bool quiet =
+        request_->session.empty() &&
+        all([&](const NodeLink& node, SteadyTime since) { return node.Quiet(since, now); });
+    const bool moving_on = mute || quiet;
+    if (moving_on && race_->Settle()) return;
+    if (!race_->CanHedge(moving_on)) return;
+    if (!moving_on) {
+      if (!std::exchange(may_hedge_, false)) return;
+      if (!reader_.budgets_.hedges.Take(now)) {
+        reader_.metrics_.hedges_refused.fetch_add(1, std::memory_order_relaxed);
+        return;
+      }
+    } else if (!mute && !reader_.budgets_.retries.Take(now)) {
+      return;  // until it is mute, or the budget has grown
+    }
+    const int node = race_->TakeHedge(moving_on);
+    if (node < 0) return;
+    reader_.metrics_.hedges.fetch_add(1, std::memory_order_relaxed);
+    Launch(node, now);
+  }
+
+  void EndRound(SteadyTime now) {
+    ReadResult latest = race_->Take();
+    race_ = nullptr;
+    // Nodes, not tries: another round asks the same ones.
+    latest.attempts = std::max(latest.attempts, result_.attempts);
+    result_ = std::move(latest);
+    if (result_.answered) {
+      if (const auto token = result_.response.headers.Get("ChatChain-Session");
+          token && !result_.response.headers.Get("ChatChain-Stale")) {
+        reader_.hints_.Remember(*token, result_.node);
+      }
+      return End();
+    }
+    const auto backoff = RoundBackoff(round_++);
+    if (backoff && now + *backoff < request_->deadline) {
+      if (reader_.budgets_.retries.Take(now)) {
+        reader_.metrics_.rounds.fetch_add(1, std::memory_order_relaxed);
+        begin_round_ = now + *backoff;
+        return set_due(begin_round_);
+      }
+      reader_.metrics_.rounds_refused.fetch_add(1, std::memory_order_relaxed);
+    }
+    reader_.metrics_.unanswered.fetch_add(1, std::memory_order_relaxed);
+    End();
+  }
+
+  void End() {
+    loop_.Unwatch(this);
+    std::exchange(done_, nullptr)(std::move(result_));
+  }
+
+  NodeLink& Node(int index) const { return *reader_.nodes_[static_cast<size_t>(index)]; }
+
+  Reader& reader_;
+  http::EventLoop& loop_;
+  const std::shared_ptr<const void> keep_;
+  const std::shared_ptr<const ReadRequest> request_;
+  Done done_;  // null: it is over
+  ReadResult result_;
+  int round_ = 0;
+  SteadyTime begin_round_{};
+  std::shared_ptr<ReadRace> race_;  // null between rounds
+  // The try in whose place the next node is asked when it fails; null: all were asked.
+  std::shared_ptr<http::Cancellation> main_;
+  std::optional<SteadyTime> wait_until_;  // for tries that still run when all were asked
+  SteadyTime look_at_{};
+  bool may_hedge_ = false;
+};
+
+void Reader::Start(ReadRequest request, std::shared_ptr<const void> keep, Done done) {
+  budgets_.hedges.Earn();
+  budgets_.retries.Earn();
+  std::make_shared<Call>(*this, std::move(request), std::move(keep), std::move(done))->Begin();
 }
 
 }  // namespace chatchain

@@ -17,28 +17,9 @@ constexpr size_t kBatchMaxBytes = limits::kBatchBodyMaxBytes - 1024;
 
 }  // namespace
 
-WriteLane::WriteLane(int node, NodeLink& link, const WriteLaneOptions& options, const Clock& clock)
-    : node_(node), link_(link), options_(options), clock_(clock) {
-  {
-    MutexLock lock(mutex_);
-    in_flight_.resize(options_.senders);
-  }
-  for (size_t i = 0; i < options_.senders; ++i) senders_.emplace_back([this, i] { Run(i); });
-}
-
-WriteLane::~WriteLane() {
-  std::vector<std::shared_ptr<http::Cancellation>> in_flight;
-  {
-    MutexLock lock(mutex_);
-    stopping_ = true;
-    in_flight = in_flight_;
-  }
-  called_cv_.NotifyAll();
-  for (const auto& cancellation : in_flight) {
-    if (cancellation) cancellation->Cancel();
-  }
-  for (std::thread& sender : senders_) sender.join();
-}
+WriteLane::WriteLane(int node, std::shared_ptr<NodeLink> link, const WriteLaneOptions& options,
+                     http::EventLoop& loop, const Clock& clock)
+    : node_(node), link_(std::move(link)), options_(options), loop_(loop), clock_(clock) {}
 
 bool WriteLane::Full() const {
   return queued_ >= options_.queue_messages || queued_bytes_ >= options_.queue_bytes;
@@ -58,18 +39,18 @@ bool WriteLane::Push(std::shared_ptr<WriteOp> op) {
       queue_.pop_front();
     }
     if (Full()) DropUnwanted(clock_.Steady());
-    if (stopping_ || Full()) {
-      link_.metrics().queue_full.fetch_add(op->count(), std::memory_order_relaxed);
+    if (Full()) {
+      link_->metrics().queue_full.fetch_add(op->count(), std::memory_order_relaxed);
       return false;
     }
     queued_ += op->count();
     queued_bytes_ += op->items_json().size();
     queue_.push_back(std::move(op));
-    // One call brings one sender, who takes all that is there when it arrives.
-    if (called_ || resting_ == 0) return true;
+    // One call takes all that is there when it comes.
+    if (called_ || in_flight_ >= options_.in_flight) return true;
     called_ = true;
   }
-  called_cv_.NotifyOne();
+  loop_.Post([self = shared_from_this()] { self->Send(); });
   return true;
 }
 
@@ -109,46 +90,22 @@ WriteLane::Batch WriteLane::Collect() {
   return batch;
 }
 
-WriteLane::Batch WriteLane::TakeBatch() {
-  MutexLock lock(mutex_);
-  while (!stopping_) {
-    Batch batch = Collect();
-    if (!queue_.empty() && resting_ > 0 && !called_) {
-      called_ = true;
-      called_cv_.NotifyOne();
-    }
-    if (!batch.empty()) return batch;
-    ++resting_;
-    while (!called_ && !stopping_) called_cv_.Wait(mutex_);
-    called_ = false;
-    --resting_;
-  }
-  return {};
-}
-
-void WriteLane::Run(size_t sender) {
+void WriteLane::Send() {
   while (true) {
-    const Batch batch = TakeBatch();
-    if (batch.empty()) return;
-    auto cancellation = std::make_shared<http::Cancellation>();
+    Batch batch;
     {
       MutexLock lock(mutex_);
-      if (stopping_) return;
-      in_flight_[sender] = cancellation;
+      called_ = false;
+      if (in_flight_ >= options_.in_flight) return;
+      batch = Collect();
+      if (batch.empty()) return;
+      ++in_flight_;
     }
-    const SteadyTime begin = clock_.Steady();
-    SendBatch(batch, cancellation.get());
-    const auto took =
-        std::chrono::duration_cast<std::chrono::microseconds>(clock_.Steady() - begin);
-    // Two senders may lose an update to each other, which an average survives.
-    const int64_t usual = expected_us_;
-    expected_us_ = usual == 0 ? took.count() : (7 * usual + took.count()) / 8;
-    MutexLock lock(mutex_);
-    in_flight_[sender] = nullptr;
+    SendBatch(std::move(batch), options_.copies);
   }
 }
 
-void WriteLane::SendBatch(const Batch& batch, http::Cancellation* cancellation) {
+void WriteLane::SendBatch(Batch batch, int copies) {
   // The latest of the deadlines: each waiter keeps its own.
   SteadyTime deadline = batch.front()->deadline();
   size_t bytes = 0;
@@ -161,8 +118,8 @@ void WriteLane::SendBatch(const Batch& batch, http::Cancellation* cancellation) 
   http::ClientRequest request{
       .method = "POST", .target = "/messages/batch", .content_type = "application/json"};
   request.headers.Add("ChatChain-Deadline-Ms", DeadlineMs(deadline, clock_.Steady()));
-  const bool waits = options_.copies > 1;
-  if (waits) request.headers.Add("ChatChain-Acks", std::to_string(options_.copies));
+  const bool waits = copies > 1;
+  if (waits) request.headers.Add("ChatChain-Acks", std::to_string(copies));
   request.body.reserve(bytes + 16);
   request.body = "{\"messages\":[";
   for (const auto& op : batch) {
@@ -171,9 +128,28 @@ void WriteLane::SendBatch(const Batch& batch, http::Cancellation* cancellation) 
   }
   request.body.append("]}");
 
-  link_.metrics().batches.fetch_add(1, std::memory_order_relaxed);
-  link_.metrics().batch_items.fetch_add(messages, std::memory_order_relaxed);
-  Distribute(batch, link_.Ask(request, Expect::kObject, deadline, cancellation, waits));
+  link_->metrics().batches.fetch_add(1, std::memory_order_relaxed);
+  link_->metrics().batch_items.fetch_add(messages, std::memory_order_relaxed);
+  const SteadyTime begin = clock_.Steady();
+  link_->Ask(std::move(request), Expect::kObject, deadline, nullptr, waits,
+             [self = shared_from_this(), batch = std::move(batch), begin,
+              waits](const NodeAnswer& answer) {
+               if (waits && answer.response.status == 422) return self->SendBatch(batch, 1);
+               self->OnAnswer(batch, begin, answer);
+             });
+}
+
+void WriteLane::OnAnswer(const Batch& batch, SteadyTime begin, const NodeAnswer& answer) {
+  const auto took = std::chrono::duration_cast<std::chrono::microseconds>(clock_.Steady() - begin);
+  const int64_t usual = expected_us_;
+  expected_us_ = usual == 0 ? took.count() : (7 * usual + took.count()) / 8;
+  {
+    MutexLock lock(mutex_);
+    --in_flight_;
+  }
+  // First what waits for the node, then those who wait for the answer: they are many.
+  Send();
+  Distribute(batch, answer);
 }
 
 void WriteLane::Distribute(const Batch& batch, const NodeAnswer& answer) {
@@ -197,18 +173,14 @@ void WriteLane::Distribute(const Batch& batch, const NodeAnswer& answer) {
   for (const auto& op : batch) expected += op->count();
   auto items = ParseBatchAnswer(answer.response.body, expected);
   if (!items) {
-    link_.ReportGarbage("a batch answer that does not fit its batch");
+    link_->ReportGarbage("a batch answer that does not fit its batch");
     for (const auto& op : batch) {
-      op->ReportFailure(link_.address() + ": a batch answer that does not fit its batch");
+      op->ReportFailure(link_->address() + ": a batch answer that does not fit its batch");
     }
     return;
   }
   if (options_.copies > 1) {
-    for (ItemReport& item : *items) {
-      item.copies = CopiesOf(item.body);
-      // It is stored; how many copies are enough is judged here, with those of other nodes.
-      if (item.status == 202) item.status = 201;
-    }
+    for (ItemReport& item : *items) item.copies = CopiesOf(item.body);
   }
   size_t begin = 0;
   for (const auto& op : batch) {

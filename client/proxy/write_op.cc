@@ -34,15 +34,6 @@ WriteOp::Progress WriteOp::progress() const {
   return ProgressLocked();
 }
 
-WriteOp::Progress WriteOp::Wait(SteadyTime until) {
-  MutexLock lock(mutex_);
-  while (reports_ == reports_seen_) {
-    if (!changed_.WaitUntil(mutex_, until)) break;
-  }
-  reports_seen_ = reports_;
-  return ProgressLocked();
-}
-
 std::vector<WriteOp::Lack> WriteOp::LackingCopies() const {
   MutexLock lock(mutex_);
   std::vector<Lack> lacking;
@@ -58,13 +49,13 @@ std::vector<WriteOp::Lack> WriteOp::LackingCopies() const {
 WriteOutcome WriteOp::Close() {
   closed_.store(true, std::memory_order_release);
   MutexLock lock(mutex_);
-  on_done_ = nullptr;
+  on_report_ = nullptr;
   return std::move(outcome_);
 }
 
-void WriteOp::set_on_done(std::function<void()> on_done) {
+void WriteOp::set_on_report(std::function<void()> on_report) {
   MutexLock lock(mutex_);
-  on_done_ = std::move(on_done);
+  on_report_ = std::move(on_report);
 }
 
 void WriteOp::TakeItem(ItemOutcome* into, const ItemReport& report, int node,
@@ -98,37 +89,35 @@ void WriteOp::TakeItem(ItemOutcome* into, const ItemReport& report, int node,
 
 void WriteOp::ReportItems(int node, std::string_view node_id, std::string_view token,
                           const std::vector<ItemReport>& items) {
-  std::function<void()> on_done;
+  std::function<void()> on_report;
   {
     MutexLock lock(mutex_);
     --outstanding_;
-    ++reports_;
-    if (closed_.load(std::memory_order_relaxed)) return;
-    bool used = false;
-    for (size_t i = 0; i < items.size() && i < outcome_.items.size(); ++i) {
-      TakeItem(&outcome_.items[i], items[i], node, node_id, &used);
+    on_report = on_report_;
+    if (!closed_.load(std::memory_order_relaxed)) {
+      bool used = false;
+      for (size_t i = 0; i < items.size() && i < outcome_.items.size(); ++i) {
+        TakeItem(&outcome_.items[i], items[i], node, node_id, &used);
+      }
+      if (used) {
+        outcome_.sources.push_back(
+            {.node = node, .node_id = std::string(node_id), .token = std::string(token)});
+      }
+      if (ProgressLocked().done) closed_.store(true, std::memory_order_release);
     }
-    if (used) {
-      outcome_.sources.push_back(
-          {.node = node, .node_id = std::string(node_id), .token = std::string(token)});
-    }
-    if (ProgressLocked().done) {
-      closed_.store(true, std::memory_order_release);
-      on_done = std::move(on_done_);
-      on_done_ = nullptr;
-    }
-    changed_.NotifyAll();
   }
-  if (on_done) on_done();
+  if (on_report) on_report();
 }
 
 void WriteOp::ReportFailure(std::string why) {
-  MutexLock lock(mutex_);
-  --outstanding_;
-  ++reports_;
-  if (closed_.load(std::memory_order_relaxed)) return;
-  outcome_.failures.push_back(std::move(why));
-  changed_.NotifyAll();
+  std::function<void()> on_report;
+  {
+    MutexLock lock(mutex_);
+    --outstanding_;
+    on_report = on_report_;
+    if (!closed_.load(std::memory_order_relaxed)) outcome_.failures.push_back(std::move(why));
+  }
+  if (on_report) on_report();
 }
 
 }  // namespace chatchain

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // One write on its way to several nodes: what was sent, and the best answer so far for each of its
-// items. The driver (Proxy) waits on it; the nodes' lanes report to it. An item is final by the
+// items. The nodes' lanes report to it; the driver (writer.cc) is told. An item is final by the
 // success rule on its own, so what one node refuses another may take.
 //
 // Thread-safe.
@@ -73,8 +73,6 @@ class WriteOp {
     size_t outstanding = 0;
   };
   Progress progress() const;
-  // Returns at the next report, when done, or at `until`.
-  Progress Wait(SteadyTime until);
   // Items that are durable somewhere, and at too few nodes; with a node that has each.
   struct Lack {
     size_t item = 0;
@@ -89,9 +87,9 @@ class WriteOp {
                    const std::vector<ItemReport>& items);
   void ReportFailure(std::string why);
 
-  // Called (once, by a lane, without a lock held) when the op becomes done: ends a blocking call of
-  // the driver.
-  void set_on_done(std::function<void()> on_done);
+  // Called after each report, without a lock held, until Close(). REQUIRES: set before the first
+  // report.
+  void set_on_report(std::function<void()> on_report);
 
  private:
   Progress ProgressLocked() const REQUIRES(mutex_);
@@ -105,12 +103,9 @@ class WriteOp {
   std::atomic<bool> closed_{false};
 
   mutable Mutex mutex_;
-  CondVar changed_;
   WriteOutcome outcome_ GUARDED_BY(mutex_);
   size_t outstanding_ GUARDED_BY(mutex_) = 0;
-  uint64_t reports_ GUARDED_BY(mutex_) = 0;
-  uint64_t reports_seen_ GUARDED_BY(mutex_) = 0;
-  std::function<void()> on_done_ GUARDED_BY(mutex_);
+  std::function<void()> on_report_ GUARDED_BY(mutex_);
 };
 
 }  // namespace chatchain

@@ -3,10 +3,11 @@
 
 #include <algorithm>
 #include <iterator>
-#include <thread>
+#include <optional>
 #include <utility>
 
 #include "client/proxy/batch_answer.h"
+#include "client/proxy/driven.h"
 #include "client/proxy/pacing.h"
 #include "client/proxy/upstream.h"
 #include "common/protocol/limits.h"
@@ -27,7 +28,7 @@ constexpr int64_t kCopiesPatience_ms = 100;
 // the lead, and to all others as soon as that one is late or fails.
 constexpr int kEagerWrites = 8;
 // Such requests wait for a pull, most of their time.
-constexpr size_t kPullSenders = 4;
+constexpr size_t kPullsInFlight = 4;
 // With less time than this nobody waits for a peer's pull from the first.
 constexpr int64_t kPullLeast_ms = 500;
 // The lead is late after three times what its batches take of late, within these bounds.
@@ -39,17 +40,6 @@ int64_t LeadMs(const WriteLane& lane) {
   const int64_t usual_us = lane.expected_us();
   if (usual_us == 0) return kLeadMost_ms;
   return std::clamp(3 * usual_us / 1000, kLeadLeast_ms, kLeadMost_ms);
-}
-
-std::vector<std::unique_ptr<WriteLane>> MakeLanes(const std::vector<NodeLink*>& nodes,
-                                                  const WriteLaneOptions& options,
-                                                  const Clock& clock) {
-  std::vector<std::unique_ptr<WriteLane>> lanes;
-  for (NodeLink* node : nodes) {
-    lanes.push_back(
-        std::make_unique<WriteLane>(static_cast<int>(lanes.size()), *node, options, clock));
-  }
-  return lanes;
 }
 
 // Counts the calls under way.
@@ -68,17 +58,27 @@ class Counted {
 
 }  // namespace
 
-FanOutWriter::FanOutWriter(std::vector<NodeLink*> nodes, Strategy strategy,
+FanOutWriter::FanOutWriter(std::vector<std::shared_ptr<NodeLink>> nodes, Strategy strategy,
                            const WriteLaneOptions& lanes, int hedge_max_ms, Budgets& budgets,
-                           ProxyMetrics& metrics, const Clock& clock)
+                           ProxyMetrics& metrics, http::EventLoops& loops, const Clock& clock)
     : nodes_(std::move(nodes)),
       strategy_(strategy),
       hedge_max_ms_(hedge_max_ms),
       budgets_(budgets),
       metrics_(metrics),
+      loops_(loops),
       clock_(clock),
       lane_options_(lanes),
-      lanes_(MakeLanes(nodes_, lanes, clock)) {}
+      lanes_(MakeLanes(lanes)) {}
+
+FanOutWriter::Lanes FanOutWriter::MakeLanes(const WriteLaneOptions& options) {
+  Lanes lanes;
+  for (const auto& node : nodes_) {
+    lanes.push_back(std::make_shared<WriteLane>(static_cast<int>(lanes.size()), node, options,
+                                                loops_.At(lanes.size()), clock_));
+  }
+  return lanes;
+}
 
 const FanOutWriter::Lanes& FanOutWriter::LanesFor(int copies) {
   if (copies <= 1) return lanes_;
@@ -87,8 +87,8 @@ const FanOutWriter::Lanes& FanOutWriter::LanesFor(int copies) {
   if (lanes.empty()) {
     WriteLaneOptions options = lane_options_;
     options.copies = copies;
-    options.senders = kPullSenders;
-    lanes = MakeLanes(nodes_, options, clock_);
+    options.in_flight = kPullsInFlight;
+    lanes = MakeLanes(options);
   }
   return lanes;
 }
@@ -105,7 +105,7 @@ Choice FanOutWriter::ChooseNow(bool crowded) {
   const SteadyTime now = clock_.Steady();
   std::vector<NodeView> views;
   views.reserve(nodes_.size());
-  for (const NodeLink* node : nodes_) views.push_back(node->View(now));
+  for (const auto& node : nodes_) views.push_back(node->View(now));
   Choice choice =
       Choose(views, /*for_write=*/true, rotation_.fetch_add(1, std::memory_order_relaxed));
   if (crowded) {
@@ -119,175 +119,300 @@ Choice FanOutWriter::ChooseNow(bool crowded) {
   return choice;
 }
 
-WriteResult FanOutWriter::Write(WriteRequest request) {
-  const Counted counted(writing_);
-  budgets_.retries.Earn();
-  WriteResult result;
-  result.items.reserve(request.items.size());
-  result.copies.assign(request.items.size(), 0);
-  // One request to a node holds at most so much; a larger batch goes in parts, one after another,
-  // so that its items are still judged in order.
-  size_t begin = 0;
-  while (begin < request.items.size()) {
-    size_t end = begin + 1;
-    size_t bytes = request.items[begin].size();
-    while (end < request.items.size() && bytes + request.items[end].size() < kChunkMaxBytes) {
-      bytes += request.items[end++].size() + 1;
-    }
-    WriteChunk(request, begin, end, &result);
-    begin = end;
+// One write. What does not fit into one request to a node goes in chunks, one after another, so
+// that its items are still judged in order; a chunk goes in rounds over the nodes.
+class FanOutWriter::Call final : public Driven {
+ public:
+  Call(FanOutWriter& writer, WriteRequest request, std::shared_ptr<const void> keep, Done done)
+      : writer_(writer),
+        loop_(writer.loops_.Here()),
+        keep_(std::move(keep)),
+        request_(std::move(request)),
+        done_(std::move(done)),
+        counted_(writer.writing_) {
+    result_.items.reserve(request_.items.size());
+    result_.copies.assign(request_.items.size(), 0);
   }
-  return result;
-}
 
-void FanOutWriter::WriteChunk(const WriteRequest& request, size_t begin, size_t end,
-                              WriteResult* result) {
-  std::string joined;
-  for (size_t i = begin; i < end; ++i) {
-    if (i > begin) joined.push_back(',');
-    joined.append(request.items[i]);
+  void Begin() {
+    loop_.Watch(shared_from_this());
+    Kick();
   }
-  const auto op =
-      std::make_shared<WriteOp>(std::move(joined), end - begin, request.copies, request.deadline);
-  const SteadyTime started = clock_.Steady();
-  for (int round = 0;; ++round) {
-    result->busy = RunRound(op, request, started, result);
-    if (result->busy || op->progress().answered) break;
-    const SteadyTime now = clock_.Steady();
-    const auto backoff = RoundBackoff(round);
-    if (!backoff || now + *backoff >= request.deadline) break;
-    if (!budgets_.retries.Take(now)) {
-      metrics_.rounds_refused.fetch_add(1, std::memory_order_relaxed);
-      break;
-    }
-    metrics_.rounds.fetch_add(1, std::memory_order_relaxed);
-    std::this_thread::sleep_for(*backoff);
-  }
-  if (request.copies > 1) AwaitCopies(op, request, begin, result);
 
-  WriteOutcome outcome = op->Close();
-  bool none = true;
-  for (size_t i = 0; i < outcome.items.size(); ++i) {
-    ItemOutcome& item = outcome.items[i];
-    none = none && item.status == 0;
-    int& copies = result->copies[begin + i];
-    copies = std::max(copies, item.copies());
-    result->items.push_back(std::move(item));
-  }
-  if (none) metrics_.unanswered.fetch_add(1, std::memory_order_relaxed);
-  std::move(outcome.sources.begin(), outcome.sources.end(), std::back_inserter(result->sources));
-  // Of the last round: what an earlier one met is said again there, or is over.
-  const size_t keep = std::min(outcome.failures.size(), nodes_.size());
-  std::move(outcome.failures.end() - static_cast<std::ptrdiff_t>(keep), outcome.failures.end(),
-            std::back_inserter(result->failures));
-}
+ private:
+  enum class Phase { kChunk, kRound, kBackoff, kCopies };
 
-bool FanOutWriter::RunRound(const std::shared_ptr<WriteOp>& op, const WriteRequest& request,
-                            SteadyTime started, WriteResult* result) {
-  const bool crowded =
-      strategy_ == Strategy::kFanout && writing_.load(std::memory_order_relaxed) > kEagerWrites;
-  const Choice choice = ChooseNow(crowded);
-  int lead = choice.order.front();
-  const int64_t total_ms =
-      std::chrono::duration_cast<std::chrono::milliseconds>(request.deadline - started).count();
-  const bool by_pulls =
-      crowded && request.copies <= static_cast<int>(nodes_.size()) && total_ms >= kPullLeast_ms;
-  const Lanes& first_lanes = LanesFor(by_pulls ? request.copies : 1);
-  PaceState state{.strategy = strategy_,
-                  .nodes = choice.order.size(),
-                  .first_tier = choice.first_tier(),
-                  .deadline = request.deadline,
-                  .hedge_delay_ms = hedge_max_ms_,
-                  .lead_ms = LeadMs(*first_lanes[static_cast<size_t>(lead)]),
-                  .stall_ms = kStall_ms};
-  if (crowded) state.first_ask = by_pulls ? 1 : static_cast<size_t>(request.copies);
-  size_t pushed = 0;
-  while (true) {
-    const WriteOp::Progress progress = op->progress();
-    state.done = progress.done;
-    state.stored = progress.stored;
-    state.answered = progress.answered;
-    state.outstanding = progress.outstanding;
-    state.tier_end = choice.TierEnd(state.asked);
-    state.try_ms = request.copies > 1 && progress.stored
-                       ? kCopiesPatience_ms
-                       : TryTimeoutMs(total_ms, choice.order.size());
-    const SteadyTime now = clock_.Steady();
-    PaceStep step = NextStep(state, now);
-    if (step.kind == PaceStep::Kind::kFinish) break;
-    if (step.kind == PaceStep::Kind::kWait) {
-      op->Wait(step.wait_until);
-      continue;
-    }
-    if (step.kind == PaceStep::Kind::kHedge) {
-      state.hedged = true;
-      if (!budgets_.hedges.Take(now)) {
-        metrics_.hedges_refused.fetch_add(1, std::memory_order_relaxed);
-        continue;
-      }
-      metrics_.hedges.fetch_add(1, std::memory_order_relaxed);
-    }
-    if (crowded && state.asked == state.first_ask) {
-      // Whoever comes next begins with the next one.
-      lead_.compare_exchange_strong(lead, choice.order[state.asked], std::memory_order_relaxed);
-    }
-    state.last_ask = now;
-    for (; state.asked < step.ask_until; ++state.asked) {
-      const int node = choice.order[state.asked];
-      op->Expect();
-      const Lanes& lanes = state.asked == 0 ? first_lanes : lanes_;
-      if (lanes[static_cast<size_t>(node)]->Push(op)) {
-        ++pushed;
-      } else {
-        op->ReportFailure(nodes_[static_cast<size_t>(node)]->address() +
-                          ": busy, its queue is full");
+  void Step() override {
+    while (done_ != nullptr) {
+      const SteadyTime now = writer_.clock_.Steady();
+      switch (phase_) {
+        case Phase::kChunk: BeginChunk(now); break;
+        case Phase::kRound:
+          if (!GoOn(now)) return;
+          EndRound(now);
+          break;
+        case Phase::kBackoff:
+          if (now < until_) return set_due(until_);
+          BeginRound();
+          break;
+        case Phase::kCopies:
+          if (!AskForCopies(now)) return;
+          EndChunk();
+          break;
       }
     }
   }
-  result->attempts = std::max(result->attempts, static_cast<int>(state.asked));
-  return pushed == 0;
-}
 
-void FanOutWriter::AwaitCopies(const std::shared_ptr<WriteOp>& op, const WriteRequest& request,
-                               size_t begin, WriteResult* result) {
-  std::vector<bool> asked(nodes_.size(), false);
-  while (true) {
-    const auto lacking = op->LackingCopies();
-    const auto next = std::find_if(lacking.begin(), lacking.end(), [&](const WriteOp::Lack& lack) {
-      return !asked[static_cast<size_t>(lack.node)];
+  void BeginChunk(SteadyTime now) {
+    begin_ = end_;
+    if (begin_ == request_.items.size()) return End();
+    std::string joined = request_.items[end_++];
+    while (end_ < request_.items.size() &&
+           joined.size() + request_.items[end_].size() < kChunkMaxBytes) {
+      joined.append(",").append(request_.items[end_++]);
+    }
+    op_ = std::make_shared<WriteOp>(std::move(joined), end_ - begin_, request_.copies,
+                                    request_.deadline);
+    op_->set_on_report([weak = weak_from_this()] {
+      if (const auto self = weak.lock()) self->Kick();
     });
-    const SteadyTime now = clock_.Steady();
-    if (next == lacking.end() || now >= request.deadline) return;
-    asked[static_cast<size_t>(next->node)] = true;
+    started_ = now;
+    round_ = 0;
+    asked_for_copies_.assign(writer_.nodes_.size(), false);
+    asking_ = nullptr;
+    BeginRound();
+  }
+
+  // ---- rounds
+
+  void BeginRound() {
+    phase_ = Phase::kRound;
+    crowded_ = writer_.strategy_ == Strategy::kFanout &&
+               writer_.writing_.load(std::memory_order_relaxed) > kEagerWrites;
+    choice_ = writer_.ChooseNow(crowded_);
+    total_ms_ =
+        std::chrono::duration_cast<std::chrono::milliseconds>(request_.deadline - started_).count();
+    // Only nodes that are well pull.
+    const bool by_pulls = crowded_ &&
+                          static_cast<size_t>(request_.copies) <= choice_.first_tier() &&
+                          total_ms_ >= kPullLeast_ms;
+    first_lanes_ = &writer_.LanesFor(by_pulls ? request_.copies : 1);
+    const auto lead = static_cast<size_t>(choice_.order.front());
+    state_ = {.strategy = writer_.strategy_,
+              .nodes = choice_.order.size(),
+              .first_tier = choice_.first_tier(),
+              .deadline = request_.deadline,
+              .hedge_delay_ms = writer_.hedge_max_ms_,
+              .lead_ms = LeadMs(*(*first_lanes_)[lead]),
+              .stall_ms = kStall_ms};
+    if (crowded_) state_.first_ask = by_pulls ? 1 : static_cast<size_t>(request_.copies);
+    pushed_ = 0;
+  }
+
+  // One pass over the nodes. False: it waits.
+  bool GoOn(SteadyTime now) {
+    while (true) {
+      const WriteOp::Progress progress = op_->progress();
+      state_.done = progress.done;
+      state_.stored = progress.stored;
+      state_.answered = progress.answered;
+      state_.outstanding = progress.outstanding;
+      state_.tier_end = choice_.TierEnd(state_.asked);
+      state_.try_ms = request_.copies > 1 && progress.stored
+                          ? kCopiesPatience_ms
+                          : TryTimeoutMs(total_ms_, choice_.order.size());
+      const PaceStep step = NextStep(state_, now);
+      if (step.kind == PaceStep::Kind::kFinish) return true;
+      if (step.kind == PaceStep::Kind::kWait) {
+        set_due(step.wait_until);
+        return false;
+      }
+      if (step.kind == PaceStep::Kind::kHedge) {
+        state_.hedged = true;
+        if (!writer_.budgets_.hedges.Take(now)) {
+          writer_.metrics_.hedges_refused.fetch_add(1, std::memory_order_relaxed);
+          continue;
+        }
+        writer_.metrics_.hedges.fetch_add(1, std::memory_order_relaxed);
+      }
+      Ask(step.ask_until, now);
+    }
+  }
+
+  void Ask(size_t until, SteadyTime now) {
+    if (crowded_ && state_.asked == state_.first_ask) {
+      // Whoever comes next begins with the next one.
+      int lead = choice_.order.front();
+      writer_.lead_.compare_exchange_strong(lead, choice_.order[state_.asked],
+                                            std::memory_order_relaxed);
+      // Pulls may not come, and its answer waits for them, as do those before it in the queue: from
+      // here on copies are nodes that took the items from here, and it is one of them.
+      if (first_lanes_ != &writer_.lanes_ && state_.outstanding > 0) {
+        Push(writer_.lanes_, choice_.order.front());
+      }
+    }
+    state_.last_ask = now;
+    for (; state_.asked < until; ++state_.asked) {
+      Push(state_.asked == 0 ? *first_lanes_ : writer_.lanes_, choice_.order[state_.asked]);
+    }
+  }
+
+  void Push(const Lanes& lanes, int index) {
+    const auto node = static_cast<size_t>(index);
+    op_->Expect();
+    if (lanes[node]->Push(op_)) {
+      ++pushed_;
+    } else {
+      op_->ReportFailure(writer_.nodes_[node]->address() + ": busy, its queue is full");
+    }
+  }
+
+  void EndRound(SteadyTime now) {
+    result_.attempts = std::max(result_.attempts, static_cast<int>(state_.asked));
+    result_.busy = pushed_ == 0;
+    const auto backoff = RoundBackoff(round_++);
+    if (!result_.busy && !op_->progress().answered && backoff &&
+        now + *backoff < request_.deadline) {
+      if (writer_.budgets_.retries.Take(now)) {
+        writer_.metrics_.rounds.fetch_add(1, std::memory_order_relaxed);
+        phase_ = Phase::kBackoff;
+        until_ = now + *backoff;
+        return;
+      }
+      writer_.metrics_.rounds_refused.fetch_add(1, std::memory_order_relaxed);
+    }
+    if (request_.copies <= 1) return EndChunk();
+    phase_ = Phase::kCopies;
+  }
+
+  // ---- copies
+
+  // What comes of a node that holds the items, and was asked how many do.
+  struct Asking {
+    http::Cancellation cancellation;
+    std::vector<WriteOp::Lack> lacking;
+    Mutex mutex;
+    std::optional<NodeAnswer> answer GUARDED_BY(mutex);
+  };
+
+  // Waits at a node that holds the items until it knows of enough copies. False: it waits.
+  bool AskForCopies(SteadyTime now) {
+    // Lanes that are still under way may make up the number first.
+    if (op_->progress().done) {
+      if (asking_ != nullptr) asking_->cancellation.Cancel();
+      return true;
+    }
+    if (asking_ != nullptr) {
+      std::optional<NodeAnswer> answer;
+      {
+        MutexLock lock(asking_->mutex);
+        answer = std::move(asking_->answer);
+      }
+      if (!answer) return false;
+      if (TakeCopies(*answer, asking_->lacking)) return true;
+      asking_ = nullptr;
+    }
+    auto lacking = op_->LackingCopies();
+    const auto next = std::find_if(lacking.begin(), lacking.end(), [&](const WriteOp::Lack& lack) {
+      return !asked_for_copies_[static_cast<size_t>(lack.node)];
+    });
+    if (next == lacking.end() || now >= request_.deadline) return true;
+    const auto node = static_cast<size_t>(next->node);
+    asked_for_copies_[node] = true;
 
     http::ClientRequest upstream{
         .method = "POST", .target = "/messages/batch", .content_type = "application/json"};
-    upstream.headers.Add("ChatChain-Acks", request.acks);
-    upstream.headers.Add("ChatChain-Deadline-Ms", DeadlineMs(request.deadline, now));
+    upstream.headers.Add("ChatChain-Acks", request_.acks);
+    upstream.headers.Add("ChatChain-Deadline-Ms", DeadlineMs(request_.deadline, now));
     upstream.body = "{\"messages\":[";
     for (const WriteOp::Lack& lack : lacking) {
       if (upstream.body.back() != '[') upstream.body.push_back(',');
-      upstream.body.append(request.items[begin + lack.item]);
+      upstream.body.append(request_.items[begin_ + lack.item]);
     }
     upstream.body.append("]}");
+    asking_ = std::make_shared<Asking>();
+    asking_->lacking = std::move(lacking);
+    writer_.nodes_[node]->Ask(std::move(upstream), Expect::kObject, request_.deadline,
+                              &asking_->cancellation, /*patient=*/true,
+                              [this, self = shared_from_this(), node = writer_.nodes_[node],
+                               asking = asking_](NodeAnswer answer) {
+                                {
+                                  MutexLock lock(asking->mutex);
+                                  asking->answer = std::move(answer);
+                                }
+                                Kick();
+                              });
+    return false;
+  }
 
-    // Lanes that are still under way may make up the number first.
-    const auto cancellation = std::make_shared<http::Cancellation>();
-    op->set_on_done([cancellation] { cancellation->Cancel(); });
-    if (op->progress().done) return;
-    const NodeAnswer answer = nodes_[static_cast<size_t>(next->node)]->Ask(
-        upstream, Expect::kObject, request.deadline, cancellation.get(), /*patient=*/true);
-    op->set_on_done(nullptr);
-    if (answer.cancelled) return;
-    if (answer.verdict.finality == Finality::kFailed || answer.response.status != 200) continue;
+  // False: another node may know.
+  bool TakeCopies(const NodeAnswer& answer, const std::vector<WriteOp::Lack>& lacking) {
+    if (answer.verdict.finality == Finality::kFailed || answer.response.status != 200) return false;
     const auto items = ParseBatchAnswer(answer.response.body, lacking.size());
-    if (!items) continue;
+    if (!items) return false;
     for (size_t i = 0; i < items->size(); ++i) {
-      int& copies = result->copies[begin + lacking[i].item];
+      int& copies = result_.copies[begin_ + lacking[i].item];
       copies = std::max(copies, CopiesOf((*items)[i].body));
     }
-    return;
+    return true;
   }
+
+  // ---- ending
+
+  void EndChunk() {
+    phase_ = Phase::kChunk;
+    WriteOutcome outcome = op_->Close();
+    bool none = true;
+    for (size_t i = 0; i < outcome.items.size(); ++i) {
+      ItemOutcome& item = outcome.items[i];
+      none = none && item.status == 0;
+      int& copies = result_.copies[begin_ + i];
+      copies = std::max(copies, item.copies());
+      result_.items.push_back(std::move(item));
+    }
+    if (none) writer_.metrics_.unanswered.fetch_add(1, std::memory_order_relaxed);
+    std::move(outcome.sources.begin(), outcome.sources.end(), std::back_inserter(result_.sources));
+    // Of the last round: what an earlier one met is said again there, or is over.
+    const size_t keep = std::min(outcome.failures.size(), writer_.nodes_.size());
+    std::move(outcome.failures.end() - static_cast<std::ptrdiff_t>(keep), outcome.failures.end(),
+              std::back_inserter(result_.failures));
+  }
+
+  void End() {
+    loop_.Unwatch(this);
+    counted_.reset();
+    std::exchange(done_, nullptr)(std::move(result_));
+  }
+
+  FanOutWriter& writer_;
+  http::EventLoop& loop_;
+  const std::shared_ptr<const void> keep_;
+  const WriteRequest request_;
+  Done done_;  // null: it is over
+  std::optional<Counted> counted_;
+  WriteResult result_;
+  Phase phase_ = Phase::kChunk;
+  // of the chunk
+  size_t begin_ = 0;
+  size_t end_ = 0;
+  std::shared_ptr<WriteOp> op_;
+  SteadyTime started_{};
+  std::vector<bool> asked_for_copies_;  // by node
+  std::shared_ptr<Asking> asking_;
+  // of the round
+  int round_ = 0;
+  bool crowded_ = false;
+  Choice choice_;
+  int64_t total_ms_ = 0;
+  const Lanes* first_lanes_ = nullptr;
+  PaceState state_;
+  size_t pushed_ = 0;
+  SteadyTime until_{};  // of the pause between rounds
+};
+
+void FanOutWriter::Start(WriteRequest request, std::shared_ptr<const void> keep, Done done) {
+  budgets_.retries.Earn();
+  std::make_shared<Call>(*this, std::move(request), std::move(keep), std::move(done))->Begin();
 }
 
 }  // namespace chatchain

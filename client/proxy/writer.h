@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: MIT
-// Writes: hands the items to the lanes of the chosen nodes and waits for the first durable success
-// of each. Copies (ChatChain-Acks) are counted two ways: nodes that took the item from here, and
-// what one of them learns from its peers' pulls: where the former are too few, and, while many
-// write, from the first. For what comes by a pull is one record, and what two nodes took are two,
-// which every node has to store.
+// Writes: hands the items to the lanes of the chosen nodes until there is a durable success of
+// each. Copies (ChatChain-Acks) are counted two ways: nodes that took the item from here, and what
+// one of them learns from its peers' pulls: where the former are too few, and, while many write,
+// from the first. For what comes by a pull is one record, and what two nodes took are two, which
+// every node has to store.
 //
-// Thread-safe; Write() blocks its caller.
+// Thread-safe; a write that waits holds no thread.
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -17,6 +18,7 @@
 #include "client/config.h"
 #include "client/proxy/budgets.h"
 #include "client/proxy/write_lane.h"
+#include "common/http/event_loop.h"
 #include "common/util/mutex.h"
 
 namespace chatchain {
@@ -40,33 +42,32 @@ struct WriteResult {
 
 class FanOutWriter {
  public:
-  FanOutWriter(std::vector<NodeLink*> nodes, Strategy strategy, const WriteLaneOptions& lanes,
-               int hedge_max_ms, Budgets& budgets, ProxyMetrics& metrics, const Clock& clock);
+  FanOutWriter(std::vector<std::shared_ptr<NodeLink>> nodes, Strategy strategy,
+               const WriteLaneOptions& lanes, int hedge_max_ms, Budgets& budgets,
+               ProxyMetrics& metrics, http::EventLoops& loops, const Clock& clock);
 
-  // REQUIRES: at least one item.
-  WriteResult Write(WriteRequest request);
+  using Done = std::function<void(WriteResult)>;
+  // REQUIRES: at least one item. `done` is called once, on an event loop or the caller's thread.
+  // `keep`: what keeps this object alive until then.
+  void Start(WriteRequest request, std::shared_ptr<const void> keep, Done done);
 
   size_t queued_messages(int node) const;
 
  private:
-  void WriteChunk(const WriteRequest& request, size_t begin, size_t end, WriteResult* result);
+  class Call;
   // `crowded`: the lead first, then the nodes behind it.
   Choice ChooseNow(bool crowded);
-  using Lanes = std::vector<std::unique_ptr<WriteLane>>;  // by node index
+  using Lanes = std::vector<std::shared_ptr<WriteLane>>;  // by node index
   // Those whose nodes wait for `copies`. Valid as long as this object.
   const Lanes& LanesFor(int copies) EXCLUDES(lanes_mutex_);
-  // One pass over the nodes; true when nobody's queue had room.
-  bool RunRound(const std::shared_ptr<WriteOp>& op, const WriteRequest& request, SteadyTime started,
-                WriteResult* result);
-  // Waits at a node that holds the items until it knows of enough copies.
-  void AwaitCopies(const std::shared_ptr<WriteOp>& op, const WriteRequest& request, size_t begin,
-                   WriteResult* result);
+  Lanes MakeLanes(const WriteLaneOptions& options);
 
-  const std::vector<NodeLink*> nodes_;
+  const std::vector<std::shared_ptr<NodeLink>> nodes_;
   const Strategy strategy_;
   const int hedge_max_ms_;
   Budgets& budgets_;
   ProxyMetrics& metrics_;
+  http::EventLoops& loops_;
   const Clock& clock_;
   std::atomic<uint64_t> rotation_{0};
   std::atomic<int> writing_{0};  // calls under way

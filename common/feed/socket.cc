@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "common/http/later.h"
 #include "common/protocol/json.h"
 #include "common/protocol/limits.h"
 
@@ -119,7 +120,7 @@ void FeedSocket::Send(const nlohmann::json& op, std::string ref) {
       [this, self = shared_from_this(), request, response] {
         request->deadline = std::chrono::steady_clock::now() +
                             std::chrono::milliseconds(backend_.request_timeout_ms);
-        *response = backend_.send(*request);
+        *response = http::AwaitLater(backend_.send(*request));
       },
       [this, self = shared_from_this(), response, ref = std::move(ref)] {
         --sending_;

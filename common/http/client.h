@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
-// The HTTP client of both programs: a pool of keep-alive connections to one address, blocking calls
-// under one total deadline. Built on cpp-httplib's client over a stream of ours, because the stock
-// one bounds each read but not the whole exchange.
+// The HTTP client of both programs: keep-alive connections to one address, and calls under one
+// total deadline, which block their thread or wait on an event loop.
 //
-// Thread-safe: each call takes a connection of its own from the pool.
+// Thread-safe: each call takes a connection of its own.
 #pragma once
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -52,9 +52,13 @@ struct ClientOptions {
   size_t max_response_bytes = 64 * 1024 * 1024;
 };
 
-// Ends a call from another thread: the blocked Send() returns kCancelled at once. One call each.
+class EventLoop;
+struct ClientCore;
+
+// Ends a call from another thread: it fails with kCancelled at once. One call each.
 class Cancellation {
  public:
+  struct State;
   Cancellation();
   ~Cancellation();
   void Cancel();
@@ -62,7 +66,6 @@ class Cancellation {
 
  private:
   friend class Client;
-  struct State;
   std::shared_ptr<State> state_;
 };
 
@@ -70,7 +73,7 @@ class Client {
  public:
   // `address`: "HOST:PORT".
   Client(std::string address, ClientOptions options = {});
-  ~Client();  // REQUIRES: no call under way
+  ~Client();  // REQUIRES: no Send() under way
   Client(const Client&) = delete;
   Client& operator=(const Client&) = delete;
 
@@ -80,11 +83,17 @@ class Client {
   Result<ClientResponse, TransportError> Send(const ClientRequest& request, SteadyTime deadline,
                                               Cancellation* cancellation = nullptr);
 
+  // The same without a thread, on `loop`, which outlives this object. `done` is called once, on the
+  // loop, never within this call; a deadline is seen up to EventLoop::kTick late. Where the loop
+  // stops first, `done` is dropped. The client may end before its calls.
+  using Done = std::function<void(Result<ClientResponse, TransportError>)>;
+  void Start(EventLoop& loop, ClientRequest request, SteadyTime deadline,
+             const Cancellation* cancellation, Done done);
+
   const std::string& address() const;
 
  private:
-  class Impl;
-  std::unique_ptr<Impl> impl_;
+  const std::shared_ptr<ClientCore> core_;
 };
 
 }  // namespace chatchain::http

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "common/http/connection_table.h"
+#include "common/http/event_loop.h"
 #include "common/http/later.h"
 #include "common/http/live_session.h"
 #include "common/http/websocket_session.h"
@@ -24,6 +25,7 @@ namespace {
 constexpr size_t kScratchBytes = 64 * 1024;
 constexpr int kReadsInARow = 16;  // 1 MiB, then others have their turn
 constexpr size_t kFlushBytes = 64 * 1024;
+constexpr int kResumesInARow = 8;
 constexpr size_t kKeptBufferBytes = 1024;
 constexpr int64_t kHoldAnswersNs = 500'000;  // for the next one of a pipeline
 constexpr size_t kFreeBytes = 4 * 1024;      // that a connection may hold whatever others do
@@ -61,10 +63,10 @@ int64_t NowNs() {
   return std::chrono::steady_clock::now().time_since_epoch().count();
 }
 
-Connection::Connection(ServerCore& core, int fd, bool ipv6, std::string remote_address,
-                       bool refused)
+Connection::Connection(ServerCore& core, boost::asio::io_context& io, int fd, bool ipv6,
+                       std::string remote_address, bool refused)
     : core_(core),
-      socket_(core.io, ipv6 ? boost::asio::ip::tcp::v6() : boost::asio::ip::tcp::v4(), fd),
+      socket_(io, ipv6 ? boost::asio::ip::tcp::v6() : boost::asio::ip::tcp::v4(), fd),
       fd_(fd),
       remote_address_(std::move(remote_address)),
       refused_(refused),
@@ -224,6 +226,7 @@ void Connection::Go(Step step) {
     core_.in_flight.fetch_add(1);  // it was admitted when it began
     has_slot_ = true;
   }
+  if (MayRunHere(step)) return Run(step, /*here=*/true);
   core_.pool.Post(shared_from_this(), route_->never_shed);
 }
 
@@ -312,10 +315,22 @@ void Connection::LeaveSlot() {
 
 void Connection::RunTask() {
   const std::shared_ptr<Connection> self = shared_from_this();
-  Step step = later_ != nullptr    ? Step::kFinish
-              : source_ != nullptr ? Step::kStream
-                                   : Step::kHandle;
+  Run(later_ != nullptr    ? Step::kFinish
+      : source_ != nullptr ? Step::kStream
+                           : Step::kHandle,
+      /*here=*/false);
+}
+
+bool Connection::MayRunHere(Step step) const {
+  if (step == Step::kHandle) return route_->quick;
+  return step == Step::kFinish && later_->finishes_at_once();
+}
+
+void Connection::Run(Step step, bool here) {
   while (step != Step::kParked) {
+    if (here && !MayRunHere(step)) {
+      return core_.pool.Post(shared_from_this(), route_->never_shed);
+    }
     switch (step) {
       case Step::kHandle: step = RunHandler(); break;
       case Step::kFinish: step = FinishLater(); break;
@@ -323,6 +338,21 @@ void Connection::RunTask() {
       case Step::kParked: break;
     }
   }
+}
+
+// What is quick is finished on an event loop: at once where this is one, unless answers have led to
+// answers (a pipeline) for a while.
+void Connection::Resume() {
+  thread_local int depth = 0;
+  if (!MayRunHere(Step::kFinish)) return core_.pool.Post(shared_from_this(), /*urgent=*/false);
+  if (EventLoop::Current() == nullptr || depth == kResumesInARow) {
+    boost::asio::post(socket_.get_executor(),
+                      [self = shared_from_this()] { self->Run(Step::kFinish, /*here=*/true); });
+    return;
+  }
+  ++depth;
+  Run(Step::kFinish, /*here=*/true);
+  --depth;
 }
 
 Connection::Step Connection::RunHandler() {
@@ -349,7 +379,8 @@ Connection::Step Connection::RunHandler() {
   core.resumes.Add();
   try {
     later->Begin([&core, self = shared_from_this()]() mutable {
-      core.pool.Post(std::move(self), /*urgent=*/false);
+      self->Resume();
+      self.reset();
       core.resumes.Remove();  // the last act: nothing of the server is touched after it
     });
   } catch (const std::exception& error) {

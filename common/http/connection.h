@@ -2,10 +2,11 @@
 // One connection of the server, from accept to close.
 //
 // At each moment a connection has exactly one owner: the event loop (an asynchronous read or write
-// is under way, or its completion runs) or one worker (a handler runs). Ownership passes on with
-// the start of the next asynchronous operation or with WorkerPool::Post(), after which the former
-// owner does not touch it. Two things may be done to it by others: the table cuts it by shutdown()
-// when its deadline has passed, which ends the operation under way; its owner then cleans up.
+// is under way, or its completion runs), one worker (a handler runs), or whoever resumes an answer
+// that comes later. Ownership passes on with the start of the next asynchronous operation, with
+// WorkerPool::Post() or with LaterAnswer::Begin(), after which the former owner does not touch it.
+// Two things may be done to it by others: the table cuts it by shutdown() when its deadline has
+// passed, which ends the operation under way; its owner then cleans up.
 //
 // An idle connection has a small read buffer and no other memory of its own.
 //
@@ -67,11 +68,10 @@ class PendingResumes {
 struct ServerCore {
   const ServerOptions& options;
   const Router& router;
-  boost::asio::io_context& io;
   ConnectionTable& table;
   WorkerPool& pool;
   using Strand = boost::asio::strand<boost::asio::io_context::executor_type>;
-  std::optional<Strand> live_strand;  // must end before `io`
+  std::optional<Strand> live_strand;  // must end before its loop
 
   std::unordered_set<Connection*> live;  // of the strand alone
   std::atomic<uint64_t> live_count{0};
@@ -87,7 +87,8 @@ class Connection final : public WorkerPool::Task, public std::enable_shared_from
  public:
   // Takes `fd`, which is connected and non-blocking. `refused`: it does not count against the
   // limits.
-  Connection(ServerCore& core, int fd, bool ipv6, std::string remote_address, bool refused = false);
+  Connection(ServerCore& core, boost::asio::io_context& io, int fd, bool ipv6,
+             std::string remote_address, bool refused = false);
   ~Connection() override;
 
   // Begins to read. Called once.
@@ -148,6 +149,10 @@ class Connection final : public WorkerPool::Task, public std::enable_shared_from
   // -- running
   bool TakeSlot(bool never_shed);
   void LeaveSlot();
+  bool MayRunHere(Step step) const;
+  // Goes on with `step`, `here`: on a thread that must not block.
+  void Run(Step step, bool here);
+  void Resume();
   Step RunHandler();
   Step FinishLater();
   void WatchPeer(const std::shared_ptr<LaterAnswer>& later);

@@ -14,11 +14,15 @@ namespace chatchain::http {
 class LaterAnswer {
  public:
   virtual ~LaterAnswer() = default;
-  // Called once, on a worker. `resume` must be called exactly once and in bounded time, on any
-  // thread, also from within this call.
+  // Called once, on the handler's thread. `resume` must be called exactly once and in bounded time,
+  // on any thread, also from within this call.
   virtual void Begin(std::function<void()> resume) = 0;
-  // Called once, on a worker, after `resume`. Gives an answer that is neither later nor live.
+  // Called once, after `resume`, on a worker or an event loop. Gives an answer that is neither
+  // later nor live.
   virtual Response Finish() = 0;
+  // Asked after `resume`. True: Finish() does not block and takes microseconds: it runs on an event
+  // loop, within `resume` where that is called on one.
+  virtual bool finishes_at_once() const { return false; }
 
   // False: it counts as in flight while it waits, and a client that goes away is noticed
   // afterwards. True: it does not, whoever made it bounds the number of such answers, and Cancel()

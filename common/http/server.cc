@@ -23,11 +23,11 @@
 #include <future>
 #include <optional>
 #include <system_error>
-#include <thread>
 #include <utility>
 
 #include "common/http/connection.h"
 #include "common/http/connection_table.h"
+#include "common/http/event_loop.h"
 #include "common/util/log.h"
 
 namespace chatchain::http {
@@ -109,8 +109,11 @@ std::string AddressText(const sockaddr_storage& address) {
 
 class Server::Impl {
  public:
-  Impl(ServerOptions options, std::vector<Route> routes)
-      : options_(std::move(options)), router_(std::move(routes), options_.cors_origins) {}
+  Impl(ServerOptions options, std::vector<Route> routes, EventLoops* loops)
+      : options_(std::move(options)), router_(std::move(routes), options_.cors_origins) {
+    if (loops == nullptr) own_loops_.emplace(1, "http-io");
+    loops_ = loops != nullptr ? loops : &*own_loops_;
+  }
 
   ~Impl() {
     Stop();
@@ -142,17 +145,18 @@ class Server::Impl {
   const Router router_;
   uint16_t port_ = 0;
 
-  // Destroyed in reverse: the loop first, with the connections that its operations hold.
+  // Destroyed in reverse: the loop first, with what its operations still hold of connections, all
+  // of which are closed by then.
   std::optional<ConnectionTable> table_;
   std::unique_ptr<WorkerPool> pool_;
   std::unique_ptr<ServerCore> core_;
-  std::unique_ptr<asio::io_context> io_;
+  std::optional<EventLoops> own_loops_;
+  EventLoops* loops_ = nullptr;  // the listener, timers and live answers are on the first
   // The listener and the timers share a strand: they are one activity, on whichever thread.
   std::optional<asio::strand<asio::io_context::executor_type>> strand_;
   std::unique_ptr<asio::posix::stream_descriptor> listener_;
   std::unique_ptr<asio::steady_timer> tick_;
   std::unique_ptr<asio::steady_timer> accept_pause_;
-  std::vector<std::thread> io_threads_;
   int64_t live_tick_ns_ = 0;
   int tick_ms_ = 100;
   size_t refusals_at_once_ = 0;
@@ -209,13 +213,12 @@ Result<void, std::string> Server::Impl::Start() {
   const Room room = RaiseDescriptorLimit(options_.max_connections);
   refusals_at_once_ = room.refusals;
   table_.emplace(room.connections, options_.max_connections_per_address);
-  io_ = std::make_unique<asio::io_context>(
-      static_cast<int>(std::max<size_t>(1, options_.io_threads)));
   pool_ = std::make_unique<WorkerPool>(std::min(options_.min_workers, options_.max_in_flight),
                                        options_.max_in_flight + kExtraWorkers,
                                        [this] { GrowPoolSoon(); });
-  core_.reset(new ServerCore{options_, router_, *io_, *table_, *pool_, asio::make_strand(*io_)});
-  strand_.emplace(asio::make_strand(*io_));
+  asio::io_context& io = loops_->first().io();
+  core_.reset(new ServerCore{options_, router_, *table_, *pool_, asio::make_strand(io)});
+  strand_.emplace(asio::make_strand(io));
   listener_ = std::make_unique<asio::posix::stream_descriptor>(*strand_, *fd);
   tick_ = std::make_unique<asio::steady_timer>(*strand_);
   accept_pause_ = std::make_unique<asio::steady_timer>(*strand_);
@@ -224,12 +227,6 @@ Result<void, std::string> Server::Impl::Start() {
   tick_ms_ = std::clamp(shortest_ms / 8, 5, 250);
   Accept();
   Tick();
-  for (size_t i = 0; i < std::max<size_t>(1, options_.io_threads); ++i) {
-    io_threads_.emplace_back([this] {
-      pthread_setname_np(pthread_self(), "http-io");
-      io_->run();
-    });
-  }
   started_ = true;
   return {};
 }
@@ -278,7 +275,8 @@ void Server::Impl::Admit(int fd, const sockaddr_storage& address) {
   std::string remote = AddressText(address);
   const ConnectionTable::Admission admission = table_->Check(remote);
   if (admission == ConnectionTable::Admission::kAdmitted) {
-    std::make_shared<Connection>(*core_, fd, ipv6_, std::move(remote))->Start();
+    std::make_shared<Connection>(*core_, loops_->Next().io(), fd, ipv6_, std::move(remote))
+        ->Start();
     return;
   }
   refused_.fetch_add(1, std::memory_order_relaxed);
@@ -286,7 +284,8 @@ void Server::Impl::Admit(int fd, const sockaddr_storage& address) {
     ::close(fd);
     return;
   }
-  std::make_shared<Connection>(*core_, fd, ipv6_, std::move(remote), /*refused=*/true)
+  std::make_shared<Connection>(*core_, loops_->Next().io(), fd, ipv6_, std::move(remote),
+                               /*refused=*/true)
       ->Refuse(admission == ConnectionTable::Admission::kTooMany
                    ? "the server has as many connections as it may have"
                    : "there are too many connections from this address");
@@ -320,7 +319,7 @@ void Server::Impl::TickLive() {
 }
 
 void Server::Impl::PostToLiveAt(SteadyTime at, std::function<void()> work) {
-  auto timer = std::make_shared<asio::steady_timer>(*io_, at);
+  auto timer = std::make_shared<asio::steady_timer>(loops_->first().io(), at);
   timer->async_wait(asio::bind_executor(
       *core_->live_strand, [timer, work = std::move(work)](const boost::system::error_code& error) {
         if (!error) work();
@@ -329,7 +328,7 @@ void Server::Impl::PostToLiveAt(SteadyTime at, std::function<void()> work) {
 
 void Server::Impl::GrowPoolSoon() {
   if (growing_.exchange(true)) return;
-  auto timer = std::make_shared<asio::steady_timer>(*io_, WorkerPool::kGrowAfter);
+  auto timer = std::make_shared<asio::steady_timer>(loops_->first().io(), WorkerPool::kGrowAfter);
   timer->async_wait([this, timer](const boost::system::error_code& /*error*/) {
     growing_ = false;
     if (pool_->Grow()) GrowPoolSoon();
@@ -371,9 +370,7 @@ void Server::Impl::Stop() {
   // Handlers under way end by themselves; their connections then find their sockets cut.
   table_->WaitEmpty(SteadyTime::max());
   core_->resumes.AwaitNone();
-  io_->stop();
-  for (std::thread& thread : io_threads_) thread.join();
-  io_threads_.clear();
+  loops_->Stop();
   pool_.reset();
 }
 
@@ -392,8 +389,8 @@ ServerStats Server::Impl::stats() const {
   return stats;
 }
 
-Server::Server(ServerOptions options, std::vector<Route> routes)
-    : impl_(std::make_unique<Impl>(std::move(options), std::move(routes))) {}
+Server::Server(ServerOptions options, std::vector<Route> routes, EventLoops* loops)
+    : impl_(std::make_unique<Impl>(std::move(options), std::move(routes), loops)) {}
 
 Server::~Server() = default;
 

@@ -27,6 +27,9 @@ struct Route {
   Handler handler;
   size_t max_body_bytes = 0;  // over it: 413, without reading the rest
   bool json_body = false;     // demands Content-Type: application/json, else 415
+  // The handler never blocks and takes microseconds: it runs on the event loop, without the way to
+  // a worker and back.
+  bool quick = false;
   bool never_shed =
       false;  // answered also while draining or over max_in_flight (/healthz, /readyz)
 };
@@ -40,7 +43,6 @@ struct ServerOptions {
   // Held for requests and answers on their way, in all. Over it, whoever needs more than a little
   // is refused with 503, or cut where it does not read its answer.
   size_t max_buffered_bytes = 256 * 1024 * 1024;
-  size_t io_threads = 1;
   size_t min_workers = 8;  // workers grow on demand up to max_in_flight, shrink when idle
   size_t max_head_bytes = 64 * 1024;    // request line and fields; over it: 431
   size_t max_target_bytes = 32 * 1024;  // over it: 414
@@ -69,9 +71,13 @@ struct ServerStats {
   uint64_t live = 0;  // event streams and WebSockets
 };
 
+class EventLoops;
+
 class Server {
  public:
-  Server(ServerOptions options, std::vector<Route> routes);
+  // `loops`: where connections wait, beside what else does, until the server has ended, which stops
+  // them; they outlive the server. Null: one of its own.
+  Server(ServerOptions options, std::vector<Route> routes, EventLoops* loops = nullptr);
   // Stops hard what Drain() has not ended; waits only for handlers that have not returned.
   ~Server();
   Server(const Server&) = delete;

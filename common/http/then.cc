@@ -16,6 +16,7 @@ class Finished final : public LaterAnswer {
       : inner_(std::move(inner)), finish_(std::move(finish)) {}
 
   void Begin(std::function<void()> resume) override { inner_->Begin(std::move(resume)); }
+  bool finishes_at_once() const override { return inner_->finishes_at_once(); }
   bool waits_long() const override { return inner_->waits_long(); }
   void Cancel() override { inner_->Cancel(); }
   Response Finish() override { return finish_(inner_->Finish()); }

@@ -175,11 +175,9 @@ std::vector<http::Route> NodeApi::Routes() {
 }
 
 http::Handler NodeApi::SendHandler() {
-  auto post =
-      WithSession([this](Request& request, const SessionRequest& session, SessionAnswer* reply) {
-        return PostMessage(request, session, reply);
-      });
-  return [post = std::move(post)](Request& request) { return http::AwaitLater(post(request)); };
+  return WithSession([this](Request& request, const SessionRequest& session, SessionAnswer* reply) {
+    return PostMessage(request, session, reply);
+  });
 }
 
 http::Handler NodeApi::WithToken(http::Handler handler) {
@@ -222,6 +220,7 @@ class NodeApi::SendAnswer final : public http::LaterAnswer {
                               resume();
                             });
   }
+  bool finishes_at_once() const override { return true; }
   Response Finish() override {
     Response response = *sent_ ? SentResponse(**sent_) : http::ProblemResponse(sent_->error());
     api_.AddSession(api_.service_.CurrentSession(session_), &response);

@@ -90,8 +90,10 @@ void Shrink(sqlite3_pcache* cache) {
 }  // namespace
 
 void InstallPageCache() {
-  if (sqlite3_config(SQLITE_CONFIG_GETPCACHE2, &inner_methods) != SQLITE_OK) return;
-  sqlite3_pcache_methods2 methods = inner_methods;  // with its xInit and xShutdown
+  sqlite3_pcache_methods2 methods{};
+  if (sqlite3_config(SQLITE_CONFIG_GETPCACHE2, &methods) != SQLITE_OK) return;
+  if (methods.xCreate == Create) return;  // a layer over itself would call itself without end
+  inner_methods = methods;                // with its xInit and xShutdown, which stay
   methods.xCreate = Create;
   methods.xCachesize = Cachesize;
   methods.xPagecount = Pagecount;

@@ -15,7 +15,7 @@
 namespace chatchain {
 
 // Puts the layer in place. Before anything else has used SQLite: sqlite3_config() demands it.
-// Without effect where SQLite refuses.
+// Without effect where SQLite refuses, and where the layer is in place.
 void InstallPageCache();
 
 }  // namespace chatchain

@@ -208,9 +208,11 @@ void RewriteWal(const std::string& path) {
   std::string name(static_cast<size_t>(vfs->mxPathname) + 1, '\0');
   check(vfs->xFullPathname(vfs, (path + "-wal").c_str(), vfs->mxPathname, name.data()));
   name.append(2, '\0');
-  int exists = 0;
-  check(vfs->xAccess(vfs, name.c_str(), SQLITE_ACCESS_EXISTS, &exists));
-  if (exists == 0) return;
+  for (const char* file : {path.c_str(), name.c_str()}) {
+    int exists = 0;
+    check(vfs->xAccess(vfs, file, SQLITE_ACCESS_EXISTS, &exists));
+    if (exists == 0) return;
+  }
 
   std::vector<std::max_align_t> room(static_cast<size_t>(vfs->szOsFile) / sizeof(std::max_align_t) +
                                      1);

@@ -27,7 +27,8 @@ namespace chatchain {
 const char* WalVfs();
 
 // Writes the bytes of the write-ahead log of the database `path` once more and syncs them; nothing
-// where there is no log. REQUIRES: nobody has the database open. Throws SqliteError.
+// where there is no log, or no database: then SQLite removes the log. REQUIRES: no other process
+// writes the database. Throws SqliteError.
 //
 // When a sync fails, the system takes the pages for written that it could not write: they are read
 // as they should be, no later sync writes them, and a power cut takes them away

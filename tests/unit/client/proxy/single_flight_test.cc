@@ -1,150 +1,111 @@
 // SPDX-License-Identifier: MIT
 #include "client/proxy/single_flight.h"
 
-#include <atomic>
 #include <catch2/catch.hpp>
-#include <future>
-#include <stdexcept>
+#include <functional>
 #include <string>
-#include <thread>
+#include <utility>
 #include <vector>
 
 namespace chatchain {
 namespace {
 
-using std::chrono::milliseconds;
+using Flights = SingleFlight<std::string>;
+constexpr SteadyTime kEarly{std::chrono::seconds(10)};
+constexpr SteadyTime kLate{std::chrono::seconds(20)};
 
-struct Outcome {
-  std::optional<std::string> answer;
-  bool shared = false;
-};
-
-SteadyTime In(int ms) {
-  return std::chrono::steady_clock::now() + milliseconds(ms);
-}
-
-bool IsGood(const std::string& answer) {
-  return answer != "bad";
-}
-
-// One call that is held at work while others join it.
-class Held {
- public:
-  explicit Held(std::string answer)
-      : leader_(std::async(std::launch::async, [this, answer = std::move(answer)] {
-          Outcome outcome;
-          outcome.answer = flights_.Do(
-              "key", In(60'000),
-              [&] {
-                begun_.set_value();
-                released_.get_future().wait();
-                if (answer == "throw") throw std::runtime_error("no answer");
-                return answer;
-              },
-              IsGood, &outcome.shared);
-          return outcome;
-        })) {
-    begun_.get_future().wait();
+// What those who joined were told: "-" for no answer.
+struct Told {
+  std::vector<std::string> all;
+  Flights::Landed Hear() {
+    return [this](const std::shared_ptr<const std::string>& answer) {
+      all.push_back(answer != nullptr ? *answer : "-");
+    };
   }
-
-  std::future<Outcome> Join(int patience_ms, const std::string& key = "key") {
-    return std::async(std::launch::async, [this, patience_ms, key] {
-      Outcome outcome;
-      outcome.answer = flights_.Do(
-          key, In(patience_ms), [] { return std::string("own"); }, IsGood, &outcome.shared);
-      return outcome;
-    });
-  }
-  void AwaitFollowers(size_t count) {
-    while (flights_.followers() < count) std::this_thread::yield();
-  }
-  Outcome Release() {
-    released_.set_value();
-    return leader_.get();
-  }
-  SingleFlight<std::string>& flights() { return flights_; }
-  std::future<Outcome>& leader() { return leader_; }
-  void Let() { released_.set_value(); }
-
- private:
-  SingleFlight<std::string> flights_;
-  std::promise<void> begun_;
-  std::promise<void> released_;
-  std::future<Outcome> leader_;
 };
 
 }  // namespace
 
 TEST_CASE("who comes while another works gets its answer", "[single_flight]") {
-  Held held("answer");
-  std::vector<std::future<Outcome>> followers;
-  for (int i = 0; i < 5; ++i) followers.push_back(held.Join(60'000));
-  held.AwaitFollowers(5);
-  CHECK(held.Join(60'000, "another key").get().answer == "own");
-  const Outcome leader = held.Release();
-  CHECK(leader.answer == "answer");
-  CHECK_FALSE(leader.shared);
-  for (auto& follower : followers) {
-    const Outcome outcome = follower.get();
-    CHECK(outcome.answer == "answer");
-    CHECK(outcome.shared);
-  }
+  Flights flights;
+  Told told;
+  auto lead = flights.Enter("key", kEarly, told.Hear()).lead;
+  REQUIRE(lead != nullptr);
+  CHECK(flights.Enter("another key", kEarly, told.Hear()).lead != nullptr);
+  for (int i = 0; i < 3; ++i) CHECK(flights.Enter("key", kEarly, told.Hear()).joined);
+  CHECK(told.all.empty());
+  CHECK(lead->Close());
+  lead->Land(std::make_shared<const std::string>("answer"));
+  CHECK(told.all == std::vector<std::string>{"answer", "answer", "answer"});
+  lead.reset();
+  CHECK(told.all.size() == 3);
   // Nothing is kept.
-  CHECK(held.Join(60'000).get().answer == "own");
+  CHECK(flights.Enter("key", kEarly, told.Hear()).lead != nullptr);
 }
 
-TEST_CASE("an answer that is no good is not shared", "[single_flight]") {
-  Held held("bad");
-  auto follower = held.Join(60'000);
-  held.AwaitFollowers(1);
-  CHECK(held.Release().answer == "bad");
-  CHECK_FALSE(follower.get().answer);
+TEST_CASE("nobody joins who may have to wait for longer than it can", "[single_flight]") {
+  Flights flights;
+  Told told;
+  auto lead = flights.Enter("key", kLate, told.Hear()).lead;
+  const auto hasty = flights.Enter("key", kEarly, told.Hear());
+  CHECK_FALSE(hasty.joined);
+  CHECK(hasty.lead == nullptr);
+  CHECK(flights.Enter("key", kLate, told.Hear()).joined);
+  lead.reset();
+  CHECK(told.all == std::vector<std::string>{"-"});
 }
 
-TEST_CASE("a follower waits no longer than it may", "[single_flight]") {
-  Held held("answer");
-  CHECK_FALSE(held.Join(20).get().answer);
-  CHECK(held.Release().answer == "answer");
+TEST_CASE("nobody joins what is closed, and its key is free again", "[single_flight]") {
+  Flights flights;
+  Told told;
+  auto lead = flights.Enter("key", kEarly, told.Hear()).lead;
+  CHECK_FALSE(lead->Close());
+  auto next = flights.Enter("key", kLate, told.Hear()).lead;
+  REQUIRE(next != nullptr);
+  CHECK(flights.Enter("key", kLate, told.Hear()).joined);
+  // The end of the first one is not the end of the second.
+  lead.reset();
+  CHECK(told.all.empty());
+  CHECK(flights.Enter("key", kLate, told.Hear()).joined);
+  next->Land(nullptr);
+  CHECK(told.all == std::vector<std::string>{"-", "-"});
 }
 
-TEST_CASE("a ticket waits without a thread", "[single_flight]") {
-  Held held("answer");
-  CHECK(held.flights().Join("another key", In(90'000)) == nullptr);
-  // The one at work may take longer than this caller has.
-  CHECK(held.flights().Join("key", In(1'000)) == nullptr);
-  const auto ticket = held.flights().Join("key", In(90'000));
-  REQUIRE(ticket != nullptr);
-  std::promise<void> landed;
-  ticket->OnLanding([&] { landed.set_value(); });
-  CHECK(held.Release().answer == "answer");
-  landed.get_future().wait();
-  REQUIRE(ticket->Take() != nullptr);
-  CHECK(*ticket->Take() == "answer");
-  // Too late to wait: it is told at once.
-  bool called = false;
-  ticket->OnLanding([&] { called = true; });
-  CHECK(called);
+TEST_CASE("work that ends without an answer ends its flight", "[single_flight]") {
+  Flights flights;
+  Told told;
+  {
+    const auto lead = flights.Enter("key", kEarly, told.Hear()).lead;
+    CHECK(flights.Enter("key", kEarly, told.Hear()).joined);
+  }
+  CHECK(told.all == std::vector<std::string>{"-"});
+  CHECK(flights.Enter("key", kEarly, told.Hear()).lead != nullptr);
 }
 
-TEST_CASE("a ticket for an answer that is no good gets none", "[single_flight]") {
-  Held held("bad");
-  const auto ticket = held.flights().Join("key", In(90'000));
-  REQUIRE(ticket != nullptr);
-  std::promise<void> landed;
-  ticket->OnLanding([&] { landed.set_value(); });
-  CHECK(held.Release().answer == "bad");
-  landed.get_future().wait();
-  CHECK(ticket->Take() == nullptr);
-}
-
-TEST_CASE("work that throws ends its flight", "[single_flight]") {
-  Held held("throw");
-  auto follower = held.Join(60'000);
-  held.AwaitFollowers(1);
-  held.Let();
-  CHECK_THROWS(held.leader().get());
-  CHECK_FALSE(follower.get().answer);
-  CHECK(held.Join(60'000).get().answer == "own");
+TEST_CASE("what is good is shared, and what is not is asked for again", "[single_flight]") {
+  const std::string made = GENERATE("good", "bad");
+  Flights flights;
+  std::vector<std::function<void(std::string)>> working;
+  std::vector<std::pair<std::string, bool>> done;
+  const auto call = [&] {
+    flights.Share(
+        "key", kEarly, [&](auto then) { working.emplace_back(std::move(then)); },
+        [](const std::string& answer) { return answer == "good"; },
+        [&](std::string answer, bool shared) { done.emplace_back(std::move(answer), shared); });
+  };
+  call();
+  call();
+  REQUIRE(working.size() == 1);
+  CHECK(done.empty());
+  working[0](made);
+  if (made == "good") {
+    CHECK(done == std::vector<std::pair<std::string, bool>>{{"good", true}, {"good", false}});
+  } else {
+    CHECK(done == std::vector<std::pair<std::string, bool>>{{"bad", false}});
+    REQUIRE(working.size() == 2);
+    working[1]("own");
+    CHECK(done.back() == std::pair<std::string, bool>{"own", false});
+  }
 }
 
 }  // namespace chatchain

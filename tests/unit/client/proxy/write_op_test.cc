@@ -95,18 +95,22 @@ TEST_CASE("nobody waits for more once it is done or closed", "[write_op]") {
   op.Expect();
   CHECK(op.wanted());
   int called = 0;
-  op.set_on_done([&] { ++called; });
+  op.set_on_report([&] { ++called; });
   op.ReportItems(0, "n0", "", {Item(201)});
-  CHECK(!op.wanted());
-  op.ReportItems(1, "n1", "", {Item(201)});
   CHECK(called == 1);
-  CHECK(op.Wait(SteadyTime::max()).done);
+  CHECK(!op.wanted());
+  CHECK(op.progress().done);
+  op.ReportItems(1, "n1", "", {Item(201)});
+  CHECK(op.progress().outstanding == 0);
 
   WriteOp closed("", 1, 1, SteadyTime::max());
   closed.Expect();
+  closed.set_on_report([&] { ++called; });
+  called = 0;
   CHECK(closed.Close().items[0].status == 0);
   CHECK(!closed.wanted());
   closed.ReportItems(0, "n0", "", {Item(201)});
+  CHECK(called == 0);
 }
 
 }  // namespace chatchain

@@ -2,43 +2,16 @@
 #include "common/feed/hub.h"
 
 #include <catch2/catch.hpp>
-#include <mutex>
 #include <thread>
 
 #include "common/feed/sse.h"
+#include "tests/support/manual_loop.h"
 
 namespace chatchain::feed {
 
 namespace {
 
 using std::chrono::milliseconds;
-
-// What a server's loop is to a hub: runs what is posted, when the test says so.
-class Loop {
- public:
-  Hub::Post post() {
-    return [this](std::function<void()> work) {
-      const std::lock_guard<std::mutex> lock(mutex_);
-      work_.push_back(std::move(work));
-    };
-  }
-  void RunAll() {
-    while (true) {
-      std::function<void()> work;
-      {
-        const std::lock_guard<std::mutex> lock(mutex_);
-        if (work_.empty()) return;
-        work = std::move(work_.front());
-        work_.pop_front();
-      }
-      work();
-    }
-  }
-
- private:
-  std::mutex mutex_;
-  std::deque<std::function<void()>> work_;
-};
 
 std::string IdText(int64_t number) {
   return "m" + std::to_string(number);
@@ -133,7 +106,7 @@ struct Fixture {
   }
 
   History history;
-  Loop loop;
+  testing::ManualLoop loop;
   Hub hub;
 };
 

@@ -8,6 +8,7 @@
 #include <thread>
 #include <vector>
 
+#include "common/http/event_loop.h"
 #include "common/http/server.h"
 #include "tests/support/http_test.h"
 
@@ -37,6 +38,27 @@ std::string ReadHead(RawSocket& socket) {
   return head;
 }
 
+// Both ways of calling behind one function: each test runs once for each.
+class Asker {
+ public:
+  explicit Asker(std::string address, ClientOptions options = {})
+      : on_loop_(GENERATE(false, true)), client_(std::move(address), options) {}
+
+  Result<ClientResponse, TransportError> Send(const ClientRequest& request, SteadyTime deadline,
+                                              Cancellation* cancellation = nullptr) {
+    if (!on_loop_) return client_.Send(request, deadline, cancellation);
+    std::promise<Result<ClientResponse, TransportError>> result;
+    client_.Start(loop_, request, deadline, cancellation,
+                  [&](auto answer) { result.set_value(std::move(answer)); });
+    return result.get_future().get();
+  }
+
+ private:
+  const bool on_loop_;
+  EventLoop loop_{"test"};
+  Client client_;
+};
+
 // Runs `script` for one accepted connection while the client sends one request.
 Result<ClientResponse, TransportError> SendTo(const std::function<void(RawSocket&)>& script,
                                               ClientRequest request = {}, int timeout_ms = 5'000,
@@ -46,7 +68,7 @@ Result<ClientResponse, TransportError> SendTo(const std::function<void(RawSocket
     RawSocket socket = listener.Accept();
     script(socket);
   });
-  Client client(listener.address(), options);
+  Asker client(listener.address(), options);
   auto result = client.Send(request, In(timeout_ms));
   peer.join();
   return result;
@@ -81,7 +103,7 @@ TEST_CASE("client and server speak, and the connection is kept", "[http][client]
                     .json_body = true});
   Server server({}, std::move(routes));
   REQUIRE(server.Start());
-  Client client(server.address());
+  Asker client(server.address());
   for (size_t size : {0, 10, 3'000, 70'000, 9'000'000}) {
     ClientRequest request{
         .method = "POST", .target = "/echo/a%20b", .body = std::string(size, 'x')};
@@ -104,7 +126,7 @@ TEST_CASE("a refused connection is told at once, and nothing was sent", "[http][
     RawListener listener;
     address = listener.address();
   }
-  Client client(address);
+  Asker client(address);
   const auto start = Clock::now();
   auto result = client.Send({}, In(5'000));
   REQUIRE_FALSE(result);
@@ -117,7 +139,7 @@ TEST_CASE("a refused connection is told at once, and nothing was sent", "[http][
 TEST_CASE("an address that is none, or names no host, is a connect error", "[http][client]") {
   for (const char* address :
        {"", "nohost", ":80", "127.0.0.1:", "[::1", "no-such-host.invalid:80"}) {
-    Client client(address);
+    Asker client(address);
     auto result = client.Send({}, In(2'000));
     REQUIRE_FALSE(result);
     CHECK(result.error().kind == Kind::kConnect);
@@ -135,7 +157,7 @@ TEST_CASE("a connect that gets no answer ends after the connect timeout", "[http
     (void)::connect(filler.fd(), reinterpret_cast<const sockaddr*>(&to), sizeof(to));
     fillers.push_back(std::move(filler));
   }
-  Client client(listener.address(), {.connect_timeout_ms = 100});
+  Asker client(listener.address(), {.connect_timeout_ms = 100});
   auto start = Clock::now();
   auto result = client.Send({}, In(5'000));
   REQUIRE_FALSE(result);
@@ -150,7 +172,7 @@ TEST_CASE("a connect that gets no answer ends after the connect timeout", "[http
   CHECK(MsSince(start) < 1'000);
   // And a cancel is nearer still.
   Cancellation cancellation;
-  Client patient(listener.address(), {.connect_timeout_ms = 8'000});
+  Asker patient(listener.address(), {.connect_timeout_ms = 8'000});
   auto pending =
       std::async(std::launch::async, [&] { return patient.Send({}, In(9'000), &cancellation); });
   start = Clock::now();
@@ -166,7 +188,7 @@ TEST_CASE("host names and IPv6 literals are addresses", "[http][client]") {
                              return JsonResponse(200, "{}");
                            }}});
   REQUIRE(server.Start());
-  Client client("localhost:" + std::to_string(server.port()));
+  Asker client("localhost:" + std::to_string(server.port()));
   for (int i = 0; i < 2; ++i) {
     auto result = client.Send({}, In(5'000));
     REQUIRE(result);
@@ -181,7 +203,7 @@ TEST_CASE("host names and IPv6 literals are addresses", "[http][client]") {
     return;
   }
   CHECK(six.address() == "[::1]:" + std::to_string(six.port()));
-  auto result = Client(six.address()).Send({}, In(5'000));
+  auto result = Asker(six.address()).Send({}, In(5'000));
   REQUIRE(result);
   CHECK(result->body == "\"::1\"");
 }
@@ -223,7 +245,7 @@ TEST_CASE("a server that does not read ends at the deadline", "[http][client]") 
     RawSocket socket = listener.Accept();
     done.get_future().wait();
   });
-  Client client(listener.address());
+  Asker client(listener.address());
   auto result = client.Send(request, In(200));
   done.set_value();
   peer.join();
@@ -326,7 +348,7 @@ TEST_CASE("an answer that comes before all was sent is heard", "[http][client]")
     socket.Send(answer);
     done.get_future().wait();
   });
-  Client client(listener.address());
+  Asker client(listener.address());
   auto result = client.Send(request, In(5'000));
   done.set_value();
   peer.join();
@@ -336,7 +358,7 @@ TEST_CASE("an answer that comes before all was sent is heard", "[http][client]")
 
 TEST_CASE("a kept connection that died is replaced, and nothing is sent twice", "[http][client]") {
   RawListener listener;
-  Client client(listener.address());
+  Asker client(listener.address());
   const std::string answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
   std::promise<void> closed;
   std::thread peer([&] {
@@ -366,7 +388,7 @@ TEST_CASE("a kept connection that died is replaced, and nothing is sent twice", 
 
 TEST_CASE("an answer that says more than it should ends its connection", "[http][client]") {
   RawListener listener;
-  Client client(listener.address());
+  Asker client(listener.address());
   std::thread peer([&] {
     for (int i = 0; i < 2; ++i) {
       RawSocket socket = listener.Accept();
@@ -387,7 +409,7 @@ TEST_CASE("an answer that says more than it should ends its connection", "[http]
 
 TEST_CASE("a call is cancelled before, while and after it runs", "[http][client]") {
   RawListener listener;
-  Client client(listener.address());
+  Asker client(listener.address());
   {
     Cancellation cancellation;
     cancellation.Cancel();
@@ -432,7 +454,7 @@ TEST_CASE("cancelling races with sending and nothing breaks", "[http][client]") 
                              return JsonResponse(200, "{}");
                            }}});
   REQUIRE(server.Start());
-  Client client(server.address());
+  Asker client(server.address());
   int cancelled = 0;
   for (int i = 0; i < 300; ++i) {
     Cancellation cancellation;
@@ -471,7 +493,7 @@ TEST_CASE("calls from many threads each use a connection of their own", "[http][
                              return JsonResponse(200, request.path_params["n"]);
                            }}});
   REQUIRE(server.Start());
-  Client client(server.address(), {.max_idle_connections = 4});
+  Asker client(server.address(), {.max_idle_connections = 4});
   std::vector<std::thread> threads;
   std::atomic<int> good{0};
   for (int t = 0; t < 8; ++t) {
@@ -489,7 +511,7 @@ TEST_CASE("calls from many threads each use a connection of their own", "[http][
 
 TEST_CASE("a request that would split into two is not sent", "[http][client]") {
   RawListener listener;
-  Client client(listener.address());
+  Asker client(listener.address());
   for (const char* target : {"", "/a b", "/a\r\nX: y", "/\x01"}) {
     auto result = client.Send({.target = target}, In(5'000));
     REQUIRE_FALSE(result);

@@ -51,4 +51,14 @@ TEST_CASE("a log is written once more, byte for byte", "[wal_vfs]") {
   CHECK_THROWS_AS(RewriteWal(path), SqliteError);
 }
 
+TEST_CASE("a log whose database is gone is not in the way of a new one", "[wal_vfs]") {
+  test::TempDir dir;
+  const std::string path = dir.File("some.db");
+  std::ofstream(path + "-wal") << "of a file that somebody has moved";
+  auto opened = OpenForWriting(path, "test", 1);
+  INFO((opened ? "" : opened.error()));
+  REQUIRE(opened);
+  (*opened)->Execute("SELECT count(*) FROM messages");
+}
+
 }  // namespace chatchain
