@@ -45,6 +45,8 @@ for name in "${names[@]}"; do
   [ -f "$file" ] || fail "there is no mutant \"$name\""
   expected=$(sed -n 's/^caught by: //p' "$file")
   mode=$(sed -n 's/^mode: //p' "$file")
+  # Where a fault has to be more frequent than it is.
+  read -ra options < <(sed -n 's/^options: //p' "$file") || true
   source_file=$(sed -n 's|^+++ b/||p' "$file")
   cp "$source_file" "$work/mutant.cc"
   patch --quiet "$work/mutant.cc" <"$file" >/dev/null || fail "$file does not fit the code any more"
@@ -56,7 +58,7 @@ for name in "${names[@]}"; do
   linking=${link/"$main_object"/"$main_object $work/mutant.o"}
   (cd "$build" && eval "${linking//"-o bin/chatchain-simulate"/"-o $work/simulate"}") ||
     fail "$name does not link"
-  "$work/simulate" --mode "${mode:-safety}" --count "$seeds" --until "${expected//, /,}" >"$work/out" \
+  "$work/simulate" --mode "${mode:-safety}" "${options[@]}" --count "$seeds" --until "${expected//, /,}" >"$work/out" \
     2>/dev/null || true
   while IFS= read -r checker; do
     caught=$(grep -m1 -E "^seed [0-9]+: $checker: " "$work/out" || true)
