@@ -10,23 +10,21 @@ namespace {
 // An answer that says "not in time" must itself be in time.
 constexpr auto kAnswerMargin = std::chrono::milliseconds(50);
 
-// What of `vector` this state holds: positions further on are lowered to ours.
+// What of `vector` this state holds: positions further on are lowered to ours. An epoch of which it
+// holds nothing goes on being named: left out, a seal could speak for it.
 TokenVector Within(const TokenVector& vector, const LogState& state) {
   TokenVector within;
   for (const auto& [key, mark] : vector) {
-    if (mark.seq == 0) {
-      within[key] = mark;
-      continue;
-    }
+    Mark& ours = within[key];
     const auto it = state.epochs.find(key);
-    if (it == state.epochs.end() || it->second.head.seq == 0) continue;
+    if (mark.seq == 0 || it == state.epochs.end() || it->second.head.seq == 0) continue;
     const Position& head = it->second.head;
     // On which branch of a fork it stands cannot be told here, except at our head. What it covered
     // was announced anew where nothing else vouches for it, and the feed brings that.
     if (it->second.frozen && (mark.seq != head.seq || mark.chain_prefix != head.chain.Prefix64())) {
       continue;
     }
-    within[key] = mark.seq <= head.seq ? mark : Mark{head.seq, head.chain.Prefix64()};
+    ours = mark.seq <= head.seq ? mark : Mark{head.seq, head.chain.Prefix64()};
   }
   return within;
 }
@@ -182,7 +180,7 @@ Try<HistoryAnswer> Service::History(const ListQuery& query, const std::optional<
         Unavailable("this node has another branch of what the cursor covers: ask another "
                     "node, or begin the walk again"));
   }
-  for (const EpochKey& key : page->apart) covers.erase(key);
+  for (const EpochKey& key : page->apart) covers[key] = {};
   answer.page = std::move(*page);
   // Stamps are shown as they are now, which may be earlier than `state` had them: the token covers
   // that.
