@@ -588,6 +588,33 @@ std::optional<ValidMessage> Log::ReadSound(int64_t ref, Stamp* stamp) {
   return std::move(*valid);
 }
 
+// Folding looks at every seal of a life of years, and hardly any commit changes what it comes to:
+// then the heads that have moved since the last snapshot are all that differs.
+void Log::FoldInto(LogState* state) const {
+  std::vector<EpochKey> moved;
+  bool anew = shown_ == nullptr || shown_->seals != state->seals;
+  if (!anew) {
+    auto before = shown_->heads.begin();
+    for (const auto& [key, head] : state->heads) {
+      const bool known = before != shown_->heads.end() && before->first == key;
+      if (!known || before->second != head) moved.push_back(key);
+      if (known) ++before;
+    }
+    // One that was there is not: each of the others has been passed.
+    anew = before != shown_->heads.end() ||
+           std::any_of(moved.begin(), moved.end(),
+                       [&](const EpochKey& key) { return !seals_.Of(key).empty(); });
+  }
+  if (anew) return Fold(state);
+  state->folded = shown_->folded;
+  state->token = shown_->token;
+  for (const EpochKey& key : moved) {
+    const Position& head = state->heads.at(key);
+    state->folded[key] = head;
+    state->token[key] = {head.seq, head.chain.Prefix64()};
+  }
+}
+
 LogStatePtr Log::Snapshot() {
   auto state = std::make_shared<LogState>();
   state->epochs = epochs_;
@@ -604,13 +631,14 @@ LogStatePtr Log::Snapshot() {
   });
   if (!shown_seals_) shown_seals_ = std::make_shared<const Seals>(seals_);
   state->seals = shown_seals_;
-  Fold(state.get());
+  FoldInto(state.get());
   for (const auto& [key, seq] : given_up_) state->damaged.push_back({key, seq});
   state->live = live_;
   state->id_runs_twice = id_runs_twice_;
   state->last_message_ref = last_arrival_;
   state->messages = messages_;
   state->version = version_;
+  shown_ = state;
   return state;
 }
 

@@ -105,6 +105,7 @@ class Log {
 
   void LoadEpochs();
   void LoadSeals();
+  void FoldInto(LogState* state) const;
   void LoadNameTail();
   void ForgetUndo() noexcept;
   // What a repair still has to settle.
@@ -178,6 +179,7 @@ class Log {
   Seals seals_;  // in epochs that are not frozen
   std::optional<Seals> undo_seals_;
   std::shared_ptr<const Seals> shown_seals_;  // a copy for readers; null after a change
+  LogStatePtr shown_;                         // the last snapshot
 
   NameTail name_tail_;
   int64_t names_mark_ = 0;  // NameTail::complete_up_to(), as it is stored

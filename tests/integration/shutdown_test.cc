@@ -32,6 +32,29 @@ TEST_CASE("SIGTERM under load, ten times in a row, ends with 0 and loses nothing
   CheckNoForks(cluster.addresses());
 }
 
+TEST_CASE("SIGTERM to a proxy under load, ten times in a row, ends with 0 and loses nothing") {
+  if (!ClientProgram()) return;
+  Cluster cluster;
+  cluster.StartAll();
+  const ReservedPort port;
+  // On the port that was left a moment ago.
+  const auto start = [&]() -> Process& {
+    return cluster.StartProxy({"--listen", port.address()}).process();
+  };
+  Process* proxy = &start();
+  Ledger ledger;
+  Load load({port.address()}, ledger);
+  for (int round = 0; round < 10; ++round) {
+    CAPTURE(round);
+    load.AwaitMore(50);
+    CHECK(proxy->Terminate(seconds(10)) == 0);
+    proxy = &start();
+  }
+  load.AwaitMore(50);
+  load.Stop();
+  CheckConverged(cluster.addresses(), ledger);
+}
+
 TEST_CASE("SIGTERM to all nodes and the proxy ends them with 0") {
   Cluster cluster;
   cluster.StartAll();

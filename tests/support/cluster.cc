@@ -128,7 +128,10 @@ void Node::RestoreFrom(const std::string& name) {
 ClientProxy::ClientProxy(const std::string& dir, const std::vector<std::string>& nodes,
                          std::vector<std::string> arguments) {
   Process::Options process;
-  process.argv = {ClientProgram().value(), "--listen", "127.0.0.1:0", "--nodes", Join(nodes)};
+  process.argv = {ClientProgram().value(), "--nodes", Join(nodes)};
+  if (std::find(arguments.begin(), arguments.end(), "--listen") == arguments.end()) {
+    process.argv.insert(process.argv.end(), {"--listen", "127.0.0.1:0"});
+  }
   process.argv.insert(process.argv.end(), arguments.begin(), arguments.end());
   process.environment = {"CHATCHAIN_CLUSTER_NAME=" + NodeOptions().cluster};
   process.output_path = dir + "/proxy.log";

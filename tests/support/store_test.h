@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <memory>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -109,7 +110,16 @@ class LogProcess {
   Appended Append(const ValidMessage& message, std::optional<Stamp> stamp = std::nullopt) {
     return Do([&](Log& open) { return open.Append({message, stamp}); });
   }
-  LogStatePtr State() { return log->Snapshot(); }
+  LogStatePtr State() {
+    LogStatePtr state = log->Snapshot();
+    // A snapshot is made from the one before it: as it would be from nothing.
+    LogState anew = *state;
+    Fold(&anew);
+    if (anew.folded != state->folded || anew.token != state->token) {
+      throw std::logic_error("a snapshot is not folded as its heads and seals say");
+    }
+    return state;
+  }
 
   // Runs `read` on a snapshot of the state as it is now.
   template <typename Read>
