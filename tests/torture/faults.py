@@ -13,6 +13,9 @@ class Faults:
     """`environment` is for the program; it may be started many times with it."""
 
     def __init__(self, shim, path):
+        # A library that is not there would be left out without a word, and no fault would happen.
+        if not pathlib.Path(shim).is_file():
+            raise FileNotFoundError(f"there is no {shim}: build it first")
         path = pathlib.Path(path)
         path.write_bytes(LAYOUT.pack(0, 0, 0, 0))
         with open(path, "r+b") as file:
