@@ -77,14 +77,15 @@ http::Handler Logged(const Shared& context, http::Handler handler) {
     if (!context->access_log.enabled()) return handler(request);
     const int64_t begun_ms = context->clock.WallMs();
     const SteadyTime begin = context->clock.Steady();
-    return http::Then(handler(request),
-                      [context, &request, begun_ms, begin](http::Response response) {
-                        const auto took = context->clock.Steady() - begin;
-                        context->access_log.Write(
-                            request, response, begun_ms,
-                            std::chrono::duration_cast<std::chrono::microseconds>(took).count());
-                        return response;
-                      });
+    // A disk may be slow, or a pipe full.
+    return http::ThenOnWorker(
+        handler(request), [context, &request, begun_ms, begin](http::Response response) {
+          const auto took = context->clock.Steady() - begin;
+          context->access_log.Write(
+              request, response, begun_ms,
+              std::chrono::duration_cast<std::chrono::microseconds>(took).count());
+          return response;
+        });
   };
 }
 

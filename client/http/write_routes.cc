@@ -219,6 +219,8 @@ http::Response BatchResponse(const WriteRouteContext& context, const WriteHead& 
   return response;
 }
 
+constexpr size_t kSmall = 8 * 1024;
+
 // A write on its way to the nodes; it waits without a thread.
 class SentWrite : public http::LaterAnswer, public std::enable_shared_from_this<SentWrite> {
  public:
@@ -263,7 +265,8 @@ class SentMessage final : public SentWrite {
                   shared ? std::move(item.id) : ""),
         accepted_at_(std::move(item.accepted_at)) {}
 
-  bool finishes_at_once() const override { return true; }
+  // A large one may be compressed, which is work for a worker.
+  bool finishes_at_once() const override { return result_.items.front().body.size() < kSmall; }
   http::Response Finish() override {
     ItemOutcome& outcome = result_.items.front();
     if (repeated_) {

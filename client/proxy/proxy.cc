@@ -109,9 +109,17 @@ void Proxy::Reconfigure(const ClientConfig& config) {
   if (probing_) {
     for (const auto& member : nodes->members) Probe(member.get());
   }
-  MutexLock lock(mutex_);
-  current_.swap(nodes);
-  // What was replaced ends after the lock, here or with the last request that uses it.
+  {
+    MutexLock lock(mutex_);
+    current_ = nodes;
+  }
+  // What was replaced ends with the last request that uses it, perhaps on an event loop, where
+  // nobody may wait for a prober's thread: they end here.
+  for (const auto& old : before->members) {
+    if (std::find(nodes->members.begin(), nodes->members.end(), old) == nodes->members.end()) {
+      old->prober.reset();
+    }
+  }
 }
 
 void Proxy::StartRead(ReadRequest request, Reader::Done done) {

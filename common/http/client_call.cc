@@ -64,6 +64,10 @@ class LoopCall final : public EventLoop::Timed, public std::enable_shared_from_t
         call_{core_->address, deadline, std::move(cancellation)},
         done_(std::move(done)) {}
 
+  // Dropped with its loop it has not finished: a later cancel must not find the descriptor, which
+  // somebody else may have by then.
+  ~LoopCall() override { call_.Unwatch(); }
+
   // On any thread. The first bytes leave on it, where a connection is there.
   void Begin() {
     auto head = MakeRequestHead(request_, core_->address);
@@ -108,14 +112,18 @@ class LoopCall final : public EventLoop::Timed, public std::enable_shared_from_t
 
   void Resolve(bool again) {
     phase_ = Phase::kResolving;
-    if (!again) until_ = std::min(call_.deadline, Now() + ConnectTimeout());
+    if (!again) {
+      until_ = std::min(call_.deadline, Now() + ConnectTimeout());
+      lookup_ = 0;
+      next_address_ = 0;
+    }
     if (call_.Cancelled()) return Finish(Err(call_.Fail(Kind::kCancelled, "")));
-    auto found = core_->resolver->TryResolve(again);
+    auto found = core_->resolver->TryResolve(&lookup_);
     if (!found && Now() < until_) {
       SetDue(std::min(until_, Now() + kResolveSlice));
       return;
     }
-    if (found) addresses_ = std::move(*found);
+    addresses_ = found ? std::move(*found) : core_->resolver->Former();
     error_ = call_.Fail(Now() >= call_.deadline ? Kind::kTimeout : Kind::kConnect,
                         "the host name has no address");
     ConnectNext();
@@ -282,6 +290,7 @@ class LoopCall final : public EventLoop::Timed, public std::enable_shared_from_t
   std::string head_;
   std::optional<Exchange> exchange_;
   std::shared_ptr<LoopConnection> kept_;
+  uint64_t lookup_ = 0;  // see Resolver::TryResolve()
   std::vector<Address> addresses_;
   size_t next_address_ = 0;
   std::optional<TransportError> error_;

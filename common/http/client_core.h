@@ -97,10 +97,11 @@ class IdlePool {
 class LoopConnection;  // client_call.cc
 
 struct ClientCore {
-  ClientCore(std::string to, ClientOptions with)
+  // `names`: null: the system's.
+  ClientCore(std::string to, ClientOptions with, std::shared_ptr<Resolver> names = nullptr)
       : address(std::move(to)),
         options(with),
-        resolver(std::make_shared<Resolver>(address)),
+        resolver(names != nullptr ? std::move(names) : std::make_shared<Resolver>(address)),
         idle(options.max_idle_connections, std::chrono::milliseconds(options.idle_timeout_ms)),
         idle_on_loop(options.max_idle_connections,
                      std::chrono::milliseconds(options.idle_timeout_ms)) {}

@@ -26,6 +26,7 @@ constexpr size_t kScratchBytes = 64 * 1024;
 constexpr int kReadsInARow = 16;  // 1 MiB, then others have their turn
 constexpr size_t kFlushBytes = 64 * 1024;
 constexpr int kResumesInARow = 8;
+constexpr int kHandledInARow = 32;  // on an event loop; then other connections have their turn
 constexpr size_t kKeptBufferBytes = 1024;
 constexpr int64_t kHoldAnswersNs = 500'000;  // for the next one of a pipeline
 constexpr size_t kFreeBytes = 4 * 1024;      // that a connection may hold whatever others do
@@ -327,9 +328,15 @@ bool Connection::MayRunHere(Step step) const {
 }
 
 void Connection::Run(Step step, bool here) {
+  int handled = 0;
   while (step != Step::kParked) {
     if (here && !MayRunHere(step)) {
       return core_.pool.Post(shared_from_this(), route_->never_shed);
+    }
+    if (here && handled++ == kHandledInARow) {
+      boost::asio::post(socket_.get_executor(),
+                        [self = shared_from_this(), step] { self->Run(step, /*here=*/true); });
+      return;
     }
     switch (step) {
       case Step::kHandle: step = RunHandler(); break;

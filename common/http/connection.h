@@ -2,10 +2,11 @@
 // One connection of the server, from accept to close.
 //
 // At each moment a connection has exactly one owner: the event loop (an asynchronous read or write
-// is under way, or its completion runs), one worker (a handler runs), or whoever resumes an answer
-// that comes later. Ownership passes on with the start of the next asynchronous operation, with
-// WorkerPool::Post() or with LaterAnswer::Begin(), after which the former owner does not touch it.
-// Two things may be done to it by others: the table cuts it by shutdown() when its deadline has
+// is under way, its completion runs, or a handler that is quick), one worker (a handler runs), or
+// whoever resumes an answer that comes later: on an event loop, not always its own, that one
+// finishes what is quick. Ownership passes on with the start of the next asynchronous operation,
+// with WorkerPool::Post() or with LaterAnswer::Begin(), after which the former owner does not touch
+// it. Two things may be done to it by others: the table cuts it by shutdown() when its deadline has
 // passed, which ends the operation under way; its owner then cleans up.
 //
 // An idle connection has a small read buffer and no other memory of its own.

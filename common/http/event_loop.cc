@@ -21,6 +21,13 @@ namespace {
 constexpr int kIdleTicks = 200;
 
 thread_local EventLoop* current_loop = nullptr;
+
+// Gives up what waits before it is destroyed.
+class Context : public boost::asio::io_context {
+ public:
+  using execution_context::shutdown;
+  using io_context::io_context;
+};
 }  // namespace
 
 class EventLoop::Impl {
@@ -35,6 +42,16 @@ class EventLoop::Impl {
   void Stop() {
     io_.stop();
     if (thread_.joinable()) thread_.join();
+  }
+
+  void Drop() EXCLUDES(mutex_) {
+    std::vector<std::shared_ptr<Timed>> dropped;  // destroyed after the lock
+    {
+      MutexLock lock(mutex_);
+      for (const std::shared_ptr<Timed>& timed : timed_) timed->watched_ = false;
+      dropped.swap(timed_);
+    }
+    io_.shutdown();
   }
 
   void Watch(std::shared_ptr<Timed> timed) EXCLUDES(mutex_) {
@@ -90,7 +107,7 @@ class EventLoop::Impl {
     });
   }
 
-  boost::asio::io_context io_{1};
+  Context io_{1};
   const boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_;
   boost::asio::steady_timer tick_;           // of the loop alone
   std::vector<std::shared_ptr<Timed>> due_;  // of the loop alone
@@ -105,10 +122,15 @@ EventLoop::EventLoop(const std::string& name) : impl_(std::make_unique<Impl>(thi
 
 EventLoop::~EventLoop() {
   Stop();
+  Drop();
 }
 
 void EventLoop::Stop() {
   impl_->Stop();
+}
+
+void EventLoop::Drop() {
+  impl_->Drop();
 }
 
 EventLoop* EventLoop::Current() {
@@ -135,6 +157,11 @@ EventLoops::EventLoops(size_t count, const std::string& name) {
   for (size_t i = 0; i < count; ++i) loops_.push_back(std::make_unique<EventLoop>(name));
 }
 
+EventLoops::~EventLoops() {
+  Stop();
+  Drop();
+}
+
 EventLoop& EventLoops::Here() {
   for (const auto& loop : loops_) {
     if (loop.get() == EventLoop::Current()) return *loop;
@@ -144,6 +171,10 @@ EventLoop& EventLoops::Here() {
 
 void EventLoops::Stop() {
   for (const auto& loop : loops_) loop->Stop();
+}
+
+void EventLoops::Drop() {
+  for (const auto& loop : loops_) loop->Drop();
 }
 
 }  // namespace chatchain::http

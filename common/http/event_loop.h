@@ -29,9 +29,11 @@ class EventLoop {
   EventLoop(const EventLoop&) = delete;
   EventLoop& operator=(const EventLoop&) = delete;
 
-  // Ends the thread: nothing is called any more. What waits is dropped when the loop is destroyed.
-  // Not from the loop itself.
+  // Ends the thread: nothing is called any more. Not from the loop itself.
   void Stop();
+  // Destroys what still waits, uncalled; the destructor does it at the latest. REQUIRES: stopped,
+  // and no other thread uses the loop any more.
+  void Drop();
 
   // The one whose thread this is; null: none's.
   static EventLoop* Current();
@@ -45,7 +47,7 @@ class EventLoop {
   class Timed {
    public:
     virtual ~Timed() = default;
-    // On the loop, once for each time that was set and has come.
+    // On the loop, once for each time that was set and has come; perhaps once more after Unwatch().
     virtual void OnDue() = 0;
     void set_due(SteadyTime at) { due_ns_ = at.time_since_epoch().count(); }
 
@@ -73,6 +75,7 @@ class EventLoops {
  public:
   // REQUIRES: count > 0. All threads have the same name.
   EventLoops(size_t count, const std::string& name);
+  ~EventLoops();
 
   EventLoop& first() { return *loops_.front(); }
   // For work that belongs to none: each in turn.
@@ -81,6 +84,8 @@ class EventLoops {
   // The one whose thread this is, or else the next.
   EventLoop& Here();
   void Stop();
+  // What waits on one loop may hold sockets of another: all give up what waits before one ends.
+  void Drop();
 
  private:
   std::vector<std::unique_ptr<EventLoop>> loops_;

@@ -14,7 +14,6 @@ namespace chatchain::http {
 
 namespace {
 constexpr std::chrono::milliseconds kSlice{20};  // how often a wait looks for a cancel
-constexpr std::chrono::seconds kResolvedFor{10};
 
 SteadyTime Now() {
   return std::chrono::steady_clock::now();
@@ -30,7 +29,7 @@ std::optional<Resolver::HostPort> Resolver::Split(std::string_view address) {
   return HostPort{std::string(host), std::string(address.substr(colon + 1))};
 }
 
-std::vector<Address> Resolver::Lookup(const HostPort& where, bool numeric_only) {
+std::vector<Address> Resolver::SystemLookup(const HostPort& where, bool numeric_only) {
   addrinfo hints{};
   hints.ai_family = AF_UNSPEC;
   hints.ai_socktype = SOCK_STREAM;
@@ -48,8 +47,9 @@ std::vector<Address> Resolver::Lookup(const HostPort& where, bool numeric_only) 
   return addresses;
 }
 
-Resolver::Resolver(const std::string& address) : where_(Split(address)) {
-  if (where_) numeric_ = Lookup(*where_, /*numeric_only=*/true);
+Resolver::Resolver(const std::string& address, Lookup lookup, SteadyTime::duration fresh_for)
+    : lookup_(std::move(lookup)), fresh_for_(fresh_for), where_(Split(address)) {
+  if (where_) numeric_ = lookup_(*where_, /*numeric_only=*/true);
 }
 
 void Resolver::StartLookup() {
@@ -59,6 +59,7 @@ void Resolver::StartLookup() {
     std::thread([self = shared_from_this()] { self->Run(); }).detach();
   } catch (const std::system_error&) {
     running_ = false;  // no thread to be had: as if the name could not be found
+    ++ended_;
   }
 }
 
@@ -75,22 +76,32 @@ std::vector<Address> Resolver::Resolve(SteadyTime deadline,
   return addresses_;
 }
 
-std::optional<std::vector<Address>> Resolver::TryResolve(bool again) {
+std::optional<std::vector<Address>> Resolver::TryResolve(uint64_t* lookup) {
   if (!numeric_.empty() || !where_) return numeric_;
   MutexLock lock(mutex_);
   if (Now() < fresh_until_) return addresses_;
-  if (!again) StartLookup();
-  if (running_) return std::nullopt;
+  if (*lookup == 0) {
+    *lookup = ended_ + 1;
+    StartLookup();
+  }
+  if (ended_ < *lookup) return std::nullopt;
+  return addresses_;
+}
+
+std::vector<Address> Resolver::Former() const {
+  if (!numeric_.empty()) return numeric_;
+  MutexLock lock(mutex_);
   return addresses_;
 }
 
 void Resolver::Run() {
-  std::vector<Address> found = Lookup(*where_, /*numeric_only=*/false);
+  std::vector<Address> found = lookup_(*where_, /*numeric_only=*/false);
   MutexLock lock(mutex_);
   running_ = false;
+  ++ended_;
   if (!found.empty()) {
     addresses_ = std::move(found);
-    fresh_until_ = Now() + kResolvedFor;
+    fresh_until_ = Now() + fresh_for_;
   }
   done_.NotifyAll();
 }

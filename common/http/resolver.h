@@ -4,6 +4,7 @@
 
 #include <sys/socket.h>
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -25,30 +26,40 @@ struct Address {
 // state.
 class Resolver : public std::enable_shared_from_this<Resolver> {
  public:
-  explicit Resolver(const std::string& address);
-
-  // Empty: no such host, or not by `deadline`.
-  std::vector<Address> Resolve(SteadyTime deadline, const std::function<bool()>& cancelled)
-      EXCLUDES(mutex_);
-  // The same without waiting: nothing while it is being looked for. `again` false: a caller's first
-  // question, which has it looked for where it is not known.
-  std::optional<std::vector<Address>> TryResolve(bool again) EXCLUDES(mutex_);
-
- private:
   struct HostPort {
     std::string host;
     std::string port;
   };
+  // Blocks, unless `numeric_only`: then a name has no address.
+  using Lookup = std::function<std::vector<Address>(const HostPort&, bool numeric_only)>;
+  static std::vector<Address> SystemLookup(const HostPort& where, bool numeric_only);
+
+  // `fresh_for`: how long an answer is used before it is looked for again.
+  explicit Resolver(const std::string& address, Lookup lookup = SystemLookup,
+                    SteadyTime::duration fresh_for = std::chrono::seconds(10));
+
+  // Empty: no such host, or not by `deadline`.
+  std::vector<Address> Resolve(SteadyTime deadline, const std::function<bool()>& cancelled)
+      EXCLUDES(mutex_);
+  // The same without waiting: nothing while it is being looked for. `*lookup`: what this caller
+  // waits for; 0 with its first question, which has it looked for where it is not known.
+  std::optional<std::vector<Address>> TryResolve(uint64_t* lookup) EXCLUDES(mutex_);
+  // The last answer, however old: better than none while the system's resolver is slow.
+  std::vector<Address> Former() const EXCLUDES(mutex_);
+
+ private:
   static std::optional<HostPort> Split(std::string_view address);
-  static std::vector<Address> Lookup(const HostPort& where, bool numeric_only);
   void StartLookup() REQUIRES(mutex_);
   void Run() EXCLUDES(mutex_);
 
+  const Lookup lookup_;
+  const SteadyTime::duration fresh_for_;
   const std::optional<HostPort> where_;
   std::vector<Address> numeric_;
-  Mutex mutex_;
+  mutable Mutex mutex_;
   CondVar done_;
   bool running_ GUARDED_BY(mutex_) = false;
+  uint64_t ended_ GUARDED_BY(mutex_) = 0;  // lookups
   std::vector<Address> addresses_ GUARDED_BY(mutex_);
   SteadyTime fresh_until_ GUARDED_BY(mutex_){};
 };

@@ -145,8 +145,7 @@ class Server::Impl {
   const Router router_;
   uint16_t port_ = 0;
 
-  // Destroyed in reverse: the loop first, with what its operations still hold of connections, all
-  // of which are closed by then.
+  // Destroyed in reverse: the loop first. What waited on it was dropped when the server stopped.
   std::optional<ConnectionTable> table_;
   std::unique_ptr<WorkerPool> pool_;
   std::unique_ptr<ServerCore> core_;
@@ -372,6 +371,8 @@ void Server::Impl::Stop() {
   core_->resumes.AwaitNone();
   loops_->Stop();
   pool_.reset();
+  // While those still live whom it refers to.
+  loops_->Drop();
 }
 
 ServerStats Server::Impl::stats() const {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // The HTTP/1.1 server of both programs. Connections are parked on an event loop and cost no thread
 // until a whole, strictly framed request is there; a worker thread then runs its handler, which may
-// block. Public routes are one table: 404, 405 with Allow, HEAD and CORS follow from it.
+// block, unless its route says that it is quick. Public routes are one table: 404, 405 with Allow,
+// HEAD and CORS follow from it.
 //
 // Threads: Routes are set before Start(); everything else is thread-safe. Handlers run
 // concurrently.

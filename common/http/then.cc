@@ -4,6 +4,7 @@
 #include <memory>
 #include <utility>
 
+#include "common/http/event_loop.h"
 #include "common/http/later.h"
 
 namespace chatchain::http {
@@ -26,12 +27,46 @@ class Finished final : public LaterAnswer {
   const std::function<Response(Response)> finish_;
 };
 
+// `answer` may be there already.
+class OnWorker final : public LaterAnswer {
+ public:
+  OnWorker(Response answer, std::function<Response(Response)> finish)
+      : answer_(std::move(answer)), finish_(std::move(finish)) {}
+
+  void Begin(std::function<void()> resume) override {
+    if (answer_.later == nullptr) return resume();
+    answer_.later->Begin(std::move(resume));
+  }
+  bool waits_long() const override {
+    return answer_.later != nullptr && answer_.later->waits_long();
+  }
+  void Cancel() override {
+    if (answer_.later != nullptr) answer_.later->Cancel();
+  }
+  Response Finish() override {
+    return finish_(answer_.later != nullptr ? answer_.later->Finish() : std::move(answer_));
+  }
+
+ private:
+  Response answer_;
+  const std::function<Response(Response)> finish_;
+};
+
 }  // namespace
 
 Response Then(Response response, std::function<Response(Response)> finish) {
   if (response.later == nullptr) return finish(std::move(response));
   Response later;
   later.later = std::make_shared<Finished>(std::move(response.later), std::move(finish));
+  return later;
+}
+
+Response ThenOnWorker(Response response, std::function<Response(Response)> finish) {
+  if (response.later == nullptr && EventLoop::Current() == nullptr) {
+    return finish(std::move(response));
+  }
+  Response later;
+  later.later = std::make_shared<OnWorker>(std::move(response), std::move(finish));
   return later;
 }
 
