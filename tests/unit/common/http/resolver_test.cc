@@ -4,6 +4,7 @@
 #include <catch2/catch.hpp>
 #include <cstring>
 #include <future>
+#include <memory>
 #include <thread>
 #include <vector>
 
@@ -17,13 +18,25 @@ namespace {
 using std::chrono::milliseconds;
 using testing::Clock;
 
-// Of one name, whose lookups end as the test says.
+// Of one name, whose lookups end as the test says. A lookup has a thread of its own, which may
+// outlive the test.
 class SlowNames {
  public:
-  explicit SlowNames(uint16_t port = 0) : port_(port) {}
+  explicit SlowNames(uint16_t port = 0) : names_(std::make_shared<Names>(port)) {}
   Resolver::Lookup lookup() {
-    return [this](const Resolver::HostPort&, bool numeric_only) -> std::vector<Address> {
-      if (numeric_only) return {};
+    return [names = names_](const Resolver::HostPort&, bool numeric_only) {
+      return numeric_only ? std::vector<Address>() : names->Find();
+    };
+  }
+  void Answer(bool found) { names_->Answer(found); }
+  void AwaitBegun(int count) { names_->AwaitBegun(count); }
+  int begun() { return names_->begun(); }
+
+ private:
+  class Names {
+   public:
+    explicit Names(uint16_t port) : port_(port) {}
+    std::vector<Address> Find() {
       MutexLock lock(mutex_);
       ++begun_;
       changed_.NotifyAll();
@@ -35,28 +48,29 @@ class SlowNames {
       const sockaddr_in loopback = testing::Loopback(port_);
       memcpy(&address.storage, &loopback, sizeof(loopback));
       return {address};
-    };
-  }
-  void Answer(bool found) {
-    MutexLock lock(mutex_);
-    answers_.push_back(found);
-    changed_.NotifyAll();
-  }
-  void AwaitBegun(int count) {
-    MutexLock lock(mutex_);
-    while (begun_ < count) changed_.Wait(mutex_);
-  }
-  int begun() {
-    MutexLock lock(mutex_);
-    return begun_;
-  }
+    }
+    void Answer(bool found) {
+      MutexLock lock(mutex_);
+      answers_.push_back(found);
+      changed_.NotifyAll();
+    }
+    void AwaitBegun(int count) {
+      MutexLock lock(mutex_);
+      while (begun_ < count) changed_.Wait(mutex_);
+    }
+    int begun() {
+      MutexLock lock(mutex_);
+      return begun_;
+    }
 
- private:
-  const uint16_t port_;
-  Mutex mutex_;
-  CondVar changed_;
-  int begun_ GUARDED_BY(mutex_) = 0;
-  std::vector<bool> answers_ GUARDED_BY(mutex_);
+   private:
+    const uint16_t port_;
+    Mutex mutex_;
+    CondVar changed_;
+    int begun_ GUARDED_BY(mutex_) = 0;
+    std::vector<bool> answers_ GUARDED_BY(mutex_);
+  };
+  const std::shared_ptr<Names> names_;
 };
 
 // What the caller hears once his lookup has ended.
