@@ -234,7 +234,7 @@ class LoopCall final : public EventLoop::Timed, public std::enable_shared_from_t
     call_.Unwatch();
     // A cancel, or a time, that came after the answer has shut the socket down.
     if (reusable && !timed_out_ && !call_.Cancelled()) {
-      core_->idle_on_loop.Keep(std::move(kept_));
+      core_->idle_on_loop.Keep(std::exchange(kept_, nullptr));
     }
     Finish(std::move(response));
   }
