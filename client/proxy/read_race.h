@@ -63,8 +63,6 @@ class ReadRace {
   };
   std::vector<RunningTry> running_tries() const;
   bool IsRunning(const http::Cancellation* cancellation) const;
-  // True for a read that a node may rightly let wait: it names a session.
-  bool may_wait() const { return !request_->session.empty(); }
 
   bool over() const;
   size_t running() const;
