@@ -151,9 +151,9 @@ TEST_CASE("A token after 1,000 restarts of 5 nodes is below 1 kB", "[simulation]
   options.steps = 0;
   SimResult result = Simulate(options);
   CHECK(result.violations == std::vector<std::string>{});
-  CHECK(result.epochs >= options.restarts);
+  CHECK(result.epochs > options.restarts / 2);
   CHECK(result.counts["long dead"] > 3);
-  CHECK(result.counts["seal"] > options.restarts / 2);
+  CHECK(result.counts["seal"] > options.restarts / 3);
   CHECK(result.token_bytes > 0);
   CHECK(result.token_bytes < 1000);
 }
