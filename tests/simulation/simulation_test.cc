@@ -147,7 +147,7 @@ TEST_CASE("Every fault happens, and so does what clients do", "[simulation]") {
 TEST_CASE("A token after 1,000 restarts of 5 nodes is below 1 kB", "[simulation][restarts]") {
   SimOptions options;
   options.nodes = 5;
-  options.restarts = 1000;
+  options.restarts = CHATCHAIN_RESTARTS;
   options.steps = 0;
   SimResult result = Simulate(options);
   CHECK(result.violations == std::vector<std::string>{});

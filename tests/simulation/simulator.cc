@@ -669,7 +669,7 @@ void Simulation::Age() {
     node.Start();
     // An epoch is there from its first record on: some starts leave none.
     if (world_.Below(2) == 0) WriteAt(node);
-    if (world_.Below(8) == 0) Prove(*clients_[world_.Below(clients_.size())]);
+    if (world_.Below(16) == 0) Prove(*clients_[world_.Below(clients_.size())]);
     RunUntil([] { return false; }, static_cast<int64_t>(world_.Below(pause_us)));
   }
   if (dead != nullptr) dead->Start();
