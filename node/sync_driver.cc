@@ -445,8 +445,17 @@ void SyncDriver::NoteOffset(Peer& peer, int64_t offset_ms) {
 CatchUp::Outcome SyncDriver::Reach(const TokenVector& wanted, SteadyTime deadline) {
   Outcome outcome = AwaitMissing(wanted, deadline);
   // Its messages come under other records, but who knows when: the client is told.
-  const std::vector<EpochKey> beyond = BeyondFork(wanted, *storage_.State());
-  outcome.lost.insert(outcome.lost.end(), beyond.begin(), beyond.end());
+  const LogStatePtr state = storage_.State();
+  if (state->forks.empty()) return outcome;
+  try {
+    auto connection = storage_.readers().Take();
+    connection->UseState(state);
+    const std::vector<EpochKey> beyond = BeyondFork(wanted, *state, *connection);
+    outcome.lost.insert(outcome.lost.end(), beyond.begin(), beyond.end());
+  } catch (const SqliteError& error) {
+    spdlog::warn("a session's branch of a fork cannot be compared with ours: {}", error.what());
+    outcome.behind = true;
+  }
   return outcome;
 }
 

@@ -2,6 +2,7 @@
 #include "node/sync/decide.h"
 
 #include <algorithm>
+#include <optional>
 
 namespace chatchain {
 
@@ -17,11 +18,21 @@ std::vector<EpochKey> Missing(const TokenVector& wanted, const LogState& state) 
   return missing;
 }
 
-std::vector<EpochKey> BeyondFork(const TokenVector& wanted, const LogState& state) {
+std::vector<EpochKey> BeyondFork(const TokenVector& wanted, const LogState& state,
+                                 LogReader& reader) {
   std::vector<EpochKey> beyond;
   for (const EpochKey& key : state.forks) {
     const auto mark = Meant(wanted, key, *state.seals);
-    if (mark && state.epochs.at(key).head.seq < mark->seq) beyond.push_back(key);
+    if (!mark || mark->seq == 0) continue;
+    const Position& head = state.epochs.at(key).head;
+    // A record that cannot be read, or is gone, does not show that the token stands on our branch.
+    std::optional<Hash> chain;
+    if (mark->seq == head.seq) {
+      chain = head.chain;
+    } else if (mark->seq < head.seq) {
+      chain = reader.ChainAt(key, mark->seq);
+    }
+    if (!chain || chain->Prefix64() != mark->chain_prefix) beyond.push_back(key);
   }
   return beyond;
 }

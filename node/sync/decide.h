@@ -17,9 +17,10 @@ namespace chatchain {
 // covers holds what they seal.
 std::vector<EpochKey> Missing(const TokenVector& wanted, const LogState& state);
 
-// What of `wanted` lies beyond the end of an epoch that is frozen here: on another branch of a
-// fork, so that nothing of it will come under that name.
-std::vector<EpochKey> BeyondFork(const TokenVector& wanted, const LogState& state);
+// What of `wanted` lies in an epoch that is frozen here, beyond its end or on another branch of the
+// fork, so that nothing of it will come under that name. Reads no record where nothing is frozen.
+std::vector<EpochKey> BeyondFork(const TokenVector& wanted, const LogState& state,
+                                 LogReader& reader);
 
 // False where what a page was to bring up to `ends` did not come to be.
 bool Reaches(const LogState& state, const HeadVector& ends);

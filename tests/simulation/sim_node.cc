@@ -772,9 +772,11 @@ void SimNode::OnRead(const ReadRequest& request, std::function<void(ReadAnswer)>
       process_->prepared.outcome = outcome;
       // A feed asks only for what is not frozen.
       if (request.kind != ReadRequest::Kind::kPoll) {
-        for (EpochKey& key : BeyondFork(wanted, *process_->store.State())) {
-          process_->prepared.outcome.lost.push_back(std::move(key));
-        }
+        process_->store.WithReader([&](ReadConnection& reader, const LogStatePtr& state) {
+          for (EpochKey& key : BeyondFork(wanted, *state, reader)) {
+            process_->prepared.outcome.lost.push_back(std::move(key));
+          }
+        });
       }
       Answer(request, reply);
     });

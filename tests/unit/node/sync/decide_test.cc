@@ -14,6 +14,19 @@ HeadVector Heads(const EpochKey& key, Seq seq) {
   return {{key, Position{seq, {}}}};
 }
 
+// A log of which only chains are looked at.
+struct Chains final : LogReader {
+  std::optional<Hash> ChainAt(const EpochKey& epoch, Seq seq) override {
+    const auto it = at.find({epoch, seq});
+    return it == at.end() ? std::nullopt : std::optional(it->second);
+  }
+  void ReadRecords(const EpochKey&, Seq, Seq, const std::function<bool(StoredRecord&&)>&) override {
+  }
+  std::vector<std::pair<EpochKey, Seq>> PositionsOf(int64_t) override { return {}; }
+
+  std::map<std::pair<EpochKey, Seq>, Hash> at;
+};
+
 }  // namespace
 
 TEST_CASE("What a frozen epoch lacks is not missed", "[sync]") {
@@ -25,8 +38,28 @@ TEST_CASE("What a frozen epoch lacks is not missed", "[sync]") {
   state.epochs[kA].frozen = true;
   state.forks = {kA};
   CHECK(Missing(wanted, state) == std::vector<EpochKey>{kB});
-  CHECK(BeyondFork(wanted, state) == std::vector<EpochKey>{kA});
-  CHECK(BeyondFork({{kA, {3, 0}}}, state).empty());
+  Chains chains;
+  CHECK(BeyondFork(wanted, state, chains) == std::vector<EpochKey>{kA});
+  CHECK(BeyondFork({{kA, {3, 0}}}, state, chains).empty());
+}
+
+TEST_CASE("A token that stands on another branch of a fork is not satisfied", "[sync]") {
+  LogState state;
+  state.epochs[kA].head = {3, Sha256("3")};
+  Chains chains;
+  chains.at[{kA, 2}] = Sha256("2");
+  const auto on = [&](Seq seq, const Hash& chain) {
+    return BeyondFork({{kA, {seq, chain.Prefix64()}}}, state, chains);
+  };
+  CHECK(on(2, Sha256("other")).empty());  // where no fork is known, nothing is compared
+  state.epochs[kA].frozen = true;
+  state.forks = {kA};
+  CHECK(on(3, Sha256("3")).empty());
+  CHECK(on(2, Sha256("2")).empty());
+  CHECK(on(3, Sha256("other")) == std::vector<EpochKey>{kA});
+  CHECK(on(2, Sha256("other")) == std::vector<EpochKey>{kA});
+  CHECK(on(1, Sha256("1")) == std::vector<EpochKey>{kA});  // cannot be read
+  CHECK(BeyondFork({{kA, {}}}, state, chains).empty());    // nothing of it is covered
 }
 
 TEST_CASE("A reader waits for peers that may know, and for those who have it", "[sync]") {
