@@ -87,7 +87,12 @@ Log::Log(Database& db, Options options, Hlc& clock, Random& random)
       update_epoch_(db, "UPDATE epochs SET seq=?, chain=?, frozen=? WHERE ref=?"),
       read_message_(db,
                     "SELECT id, stamp, sender, recipient, room, text, timestamp, key FROM messages "
-                    "WHERE ref=?") {
+                    "WHERE ref=?"),
+      read_last_(db, "SELECT seq, chain FROM records WHERE epoch=? ORDER BY seq DESC LIMIT 1"),
+      read_with_previous_(
+          db,
+          "SELECT seq, stamp, message, kind, payload, chain FROM records WHERE epoch=? AND "
+          "seq BETWEEN ? AND ? ORDER BY seq") {
   // A message may outlive its first record, so its number is taken too.
   last_arrival_ = std::max(MaxOf(db_, "SELECT coalesce(max(arrival), 0) FROM records"),
                            MaxOf(db_, "SELECT coalesce(max(ref), 0) FROM messages"));

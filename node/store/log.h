@@ -214,6 +214,8 @@ class Log {
   Statement insert_epoch_;
   Statement update_epoch_;
   Statement read_message_;
+  Statement read_last_;
+  Statement read_with_previous_;
 };
 
 // Reads `ref`'s columns as `sender, recipient, room, text, timestamp, key` starting at `column`.

@@ -191,7 +191,7 @@ Have ReadHave(const SyncRequest& request, const std::set<EpochKey>& refused,
     return whole;
   };
   have.says = unfold(ours);
-  have.proven = unfold(have.proven);
+  have.proven = have.proven.size() == ours.size() ? have.says : unfold(have.proven);
   for (const auto& [key, theirs] : request.have) have.says[key] = theirs;
   return have;
 }
