@@ -231,7 +231,7 @@ void Log::Settle(Loose loose) {
       }
       Stamp stamp = 0;
       if (const auto message = ReadSound(ref, &stamp)) {
-        AppendOwn(message->digest(), stamp, ref);
+        Announce(message->digest(), stamp, ref);
       } else {
         loose.damaged.push_back(ref);
       }

@@ -565,9 +565,17 @@ void SimNode::OnSync(const std::string& text, bool spoilt,
         })) {
       cluster_.world.Count("pull that names a sealed epoch");
     }
-    Served served = process_->store.WithReader([&](ReadConnection& reader, const LogStatePtr&) {
+    bool from_tables = false;
+    Served served = process_->store.WithReader([&](ReadConnection& tables, const LogStatePtr&) {
+      TailReader reader(process_->store.log().record_tail(), [&]() -> LogReader& {
+        from_tables = true;
+        return tables;
+      });
       return ServeSync(*request, {*state, reader, SimStore::kCluster, id_, process_->instance});
     });
+    if (served.records > 0) {
+      cluster_.world.Count(from_tables ? "page from the tables" : "page from memory");
+    }
     if (!served.findings.empty()) {
       process_->store.Submit([findings = served.findings](Log& log) { log.Heed(findings); },
                              [](const Result<void, WriteError>&) {});

@@ -123,6 +123,8 @@ TEST_CASE("Every fault happens, and so does what clients do", "[simulation]") {
                            "seal again",
                            "shared seal",
                            "seal of a twin's live epoch",
+                           "page from memory",
+                           "page from the tables",
                            "pull that names a sealed epoch",
                            "token from before a seal",
                            "forget_seal",
