@@ -2,6 +2,7 @@
 #include "node/app.h"
 
 #include "common/feed/metrics.h"
+#include "common/protocol/limits.h"
 #include "common/util/encoding.h"
 #include "common/util/version.h"
 
@@ -24,6 +25,7 @@ Result<std::unique_ptr<App>, std::string> App::Start(const NodeConfig& config) {
   storage.node_id = config.node_id;
   storage.cache_mib = config.cache_mib;
   storage.read_connections = static_cast<size_t>(config.read_connections);
+  if (!config.peers.empty()) storage.record_tail.max_bytes = limits::kRecordTailBytes;
   storage.writer.max_queue = static_cast<size_t>(config.max_queue_items);
   storage.writer.checkpoint_bytes = config.wal_checkpoint_bytes;
   auto opened = SqliteStorage::Open(std::move(storage), app->clock_, app->hlc_, app->random_);

@@ -31,6 +31,7 @@ inline constexpr size_t kSyncBodyMaxBytes = 16 * 1024 * 1024;    // a request: i
 inline constexpr size_t kSyncAnswerMaxBytes = 64 * 1024 * 1024;  // hard end for a client's buffer
 inline constexpr size_t kSyncPageMaxRecords = 10'000;
 inline constexpr size_t kSyncPageMaxBytes = 16 * 1024 * 1024;
+inline constexpr size_t kRecordTailBytes = 8 * 1024 * 1024;  // what a node keeps at hand for peers
 inline constexpr int64_t kSyncWaitMax_ms = 30'000;
 inline constexpr size_t kSyncChainsMax = 1000;  // positions that one request asks the chain of
 inline constexpr size_t kPayloadMaxBytes =

@@ -477,10 +477,14 @@ Try<Response> NodeApi::GetMessage(Request& request, const SessionRequest& sessio
 Served NodeApi::Serve(const SyncRequest& request) {
   // The state first: the snapshot that is begun afterwards holds at least as much.
   const LogStatePtr state = storage_.State();
-  auto connection = storage_.readers().Take();
-  connection->UseState(state);
-  Served served = ServeSync(
-      request, {*state, *connection, options_.cluster, options_.node_id, options_.instance});
+  std::unique_ptr<ReadPool::Lease> lease;
+  TailReader reader(storage_.record_tail(), [&]() -> LogReader& {
+    lease = std::unique_ptr<ReadPool::Lease>(new ReadPool::Lease(storage_.readers().Take()));
+    (*lease)->UseState(state);
+    return **lease;
+  });
+  Served served =
+      ServeSync(request, {*state, reader, options_.cluster, options_.node_id, options_.instance});
   Findings findings = served.findings;
   if (state->id_runs_twice) findings.twin = false;  // known
   if (!findings.empty()) {

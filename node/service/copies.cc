@@ -28,6 +28,7 @@ void CopyTracker::Poke() {
   {
     MutexLock lock(mutex_);
     ++version_;
+    ++arrivals_;
   }
   changed_.NotifyAll();
 }
@@ -57,6 +58,11 @@ std::vector<HeadVector> CopyTracker::LastSeenExcept(const std::vector<std::strin
     if (std::find(ids.begin(), ids.end(), node) == ids.end()) seen.push_back(have);
   }
   return seen;
+}
+
+uint64_t CopyTracker::arrivals() const {
+  MutexLock lock(mutex_);
+  return arrivals_;
 }
 
 uint64_t CopyTracker::version() const {

@@ -32,6 +32,9 @@ class CopyTracker {
   // The same of every node that pulls and is none of `ids`.
   std::vector<HeadVector> LastSeenExcept(const std::vector<std::string>& ids) const;
 
+  // Grows with every Poke().
+  uint64_t arrivals() const;
+  // Grows with every change.
   uint64_t version() const;
   // Waits for a change after `version`; false when the deadline passed or Interrupt() was called.
   bool WaitForChange(uint64_t version, SteadyTime deadline) const;
@@ -43,6 +46,7 @@ class CopyTracker {
   mutable CondVar changed_;
   std::map<std::string, HeadVector> have_ GUARDED_BY(mutex_);
   uint64_t version_ GUARDED_BY(mutex_) = 0;
+  uint64_t arrivals_ GUARDED_BY(mutex_) = 0;
   bool interrupted_ GUARDED_BY(mutex_) = false;
 };
 

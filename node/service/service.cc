@@ -73,6 +73,7 @@ std::vector<Try<Sent>> Service::Send(std::vector<AppendItem> items, int copies_n
   std::vector<Try<Sent>> results;
   results.reserve(items.size());
   const auto shared = std::make_shared<const std::vector<AppendItem>>(std::move(items));
+  const uint64_t arrivals = copies_.arrivals();
   const auto appended = storage_.Append(shared, deadline);
   if (!appended) {
     for (size_t i = 0; i < shared->size(); ++i)
@@ -83,7 +84,7 @@ std::vector<Try<Sent>> Service::Send(std::vector<AppendItem> items, int copies_n
     Try<Sent> sent = ToSent((*shared)[i].message, (*appended)[i]);
     if (sent && copies_needed > 0) {
       sent->copies =
-          WaitForCopies((*appended)[i].message_ref, copies_needed, deadline - kAnswerMargin);
+          WaitForCopies((*appended)[i], arrivals, copies_needed, deadline - kAnswerMargin);
       if (sent->copies < copies_needed) sent->kind = Sent::Kind::kNotEnoughCopies;
     }
     results.push_back(std::move(sent));
@@ -104,11 +105,22 @@ void Service::SendLater(AppendItem item, SteadyTime deadline, std::function<void
                        });
 }
 
-int Service::WaitForCopies(int64_t message_ref, int needed, SteadyTime deadline) {
+int Service::WaitForCopies(const Appended& message, uint64_t arrivals, int needed,
+                           SteadyTime deadline) {
+  // What is new has one record, ours. The log is asked where it may have others: while many write,
+  // that would cost more than all else here.
+  std::vector<std::pair<EpochKey, Seq>> positions;
+  bool known = message.kind == Appended::Kind::kNew;
+  if (known) positions.emplace_back(message.epoch, message.seq);
   while (true) {
     const uint64_t version = copies_.version();
-    const auto positions = storage_.PositionsOf(message_ref);
-    const int count = positions ? copies_.Count(*positions) : 1;
+    if (const uint64_t now = copies_.arrivals(); !known || now != arrivals) {
+      auto found = storage_.PositionsOf(message.message_ref);
+      known = found.has_value();
+      arrivals = now;
+      if (known) positions = std::move(*found);
+    }
+    const int count = known ? copies_.Count(positions) : 1;
     if (count >= needed || !copies_.WaitForChange(version, deadline)) return count;
   }
 }

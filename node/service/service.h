@@ -89,7 +89,8 @@ class Service {
  private:
   Try<SessionAnswer> EnterSession(const SessionRequest& session, const TokenVector* also,
                                   SteadyTime deadline);
-  int WaitForCopies(int64_t message_ref, int needed, SteadyTime deadline);
+  // `arrivals`: of copies_, before the message was appended.
+  int WaitForCopies(const Appended& message, uint64_t arrivals, int needed, SteadyTime deadline);
 
   Storage& storage_;
   CatchUp& catch_up_;

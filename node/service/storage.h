@@ -51,6 +51,9 @@ struct Appended {
   Kind kind = Kind::kNew;
   Stamp stamp = 0;  // the message's smallest, so far
   int64_t message_ref = 0;
+  // kNew: where the message stands in our own log, its only record so far.
+  EpochKey epoch = {};
+  Seq seq = 0;
 };
 
 struct HistoryItem {

@@ -59,6 +59,7 @@ Log::Log(Database& db, Options options, Hlc& clock, Random& random)
       clock_(clock),
       random_(random),
       name_tail_(options_.name_tail),
+      record_tail_(options_.record_tail),
       begin_(db, "BEGIN IMMEDIATE"),
       commit_(db, "COMMIT"),
       find_by_id_(db, "SELECT ref, stamp FROM messages WHERE id=?"),
@@ -86,7 +87,12 @@ Log::Log(Database& db, Options options, Hlc& clock, Random& random)
       update_epoch_(db, "UPDATE epochs SET seq=?, chain=?, frozen=? WHERE ref=?"),
       read_message_(db,
                     "SELECT id, stamp, sender, recipient, room, text, timestamp, key FROM messages "
-                    "WHERE ref=?") {
+                    "WHERE ref=?"),
+      read_last_(db, "SELECT seq, chain FROM records WHERE epoch=? ORDER BY seq DESC LIMIT 1"),
+      read_with_previous_(
+          db,
+          "SELECT seq, stamp, message, kind, payload, chain FROM records WHERE epoch=? AND "
+          "seq BETWEEN ? AND ? ORDER BY seq") {
   // A message may outlive its first record, so its number is taken too.
   last_arrival_ = std::max(MaxOf(db_, "SELECT coalesce(max(arrival), 0) FROM records"),
                            MaxOf(db_, "SELECT coalesce(max(ref), 0) FROM messages"));
@@ -193,6 +199,7 @@ bool Log::Commit() {
   WriteNames();
   commit_.Run();
   name_tail_.Committed(last_arrival_);
+  record_tail_.Committed();
   const bool wrote = sqlite3_total_changes64(db_.handle()) != changes_at_begin_;
   if (wrote || undo_live_ != live_) ++version_;
   ForgetUndo();
@@ -216,6 +223,7 @@ void Log::Rollback() {
   messages_ = undo_messages_;
   names_mark_ = undo_names_mark_;
   name_tail_.RolledBack();
+  record_tail_.RolledBack();
   ForgetUndo();
   // SQLite has rolled back by itself after some errors.
   if (sqlite3_get_autocommit(db_.handle()) == 0) db_.Execute("ROLLBACK");
@@ -388,6 +396,7 @@ void Log::AddStamp(const StoredMessage& message, Stamp stamp) {
 void Log::InsertRecord(int64_t epoch_ref, const Record& record, std::optional<int64_t> message_ref,
                        const std::optional<std::string>& payload) {
   Statement& insert = insert_record_;
+  if (message_ref && *message_ref <= last_arrival_) record_tail_.NoteCopy(*message_ref);
   insert.Bind(1, ++last_arrival_).Bind(2, epoch_ref).Bind(3, static_cast<int64_t>(record.seq));
   insert.Bind(4, SqlStamp(record.stamp));
   if (message_ref) {
@@ -398,21 +407,32 @@ void Log::InsertRecord(int64_t epoch_ref, const Record& record, std::optional<in
   insert.BindBlob(8, record.chain.view()).Run();
 }
 
-void Log::AppendRecord(Record record, std::optional<int64_t> message_ref,
-                       const std::optional<std::string>& payload) {
-  record.epoch = LiveEpoch();
-  EpochState& state = Touch(record.epoch);
-  record.seq = state.head.seq + 1;
-  record.chain = NextChain(state.head.chain, record);
-  InsertRecord(state.ref, record, message_ref, payload);
-  state.head = {record.seq, record.chain};
+Log::Placed Log::PutNext(Record* record) {
+  record->epoch = LiveEpoch();
+  EpochState& state = Touch(record->epoch);
+  const Placed placed{state.ref, state.head.chain};
+  record->seq = state.head.seq + 1;
+  record->chain = NextChain(state.head.chain, *record);
+  state.head = {record->seq, record->chain};
+  return placed;
 }
 
-void Log::AppendOwn(const Hash& digest, Stamp stamp, int64_t message_ref) {
+Record Log::AppendOwn(const ValidMessage& message, Stamp stamp, int64_t message_ref) {
+  Record record;
+  record.stamp = stamp;
+  record.digest = message.digest();
+  const Placed placed = PutNext(&record);
+  InsertRecord(placed.epoch_ref, record, message_ref, std::nullopt);
+  record_tail_.Add({record, message.message(), std::nullopt, std::nullopt}, placed.chain_before,
+                   message_ref);
+  return record;
+}
+
+void Log::Announce(const Hash& digest, Stamp stamp, int64_t message_ref) {
   Record record;
   record.stamp = stamp;
   record.digest = digest;
-  AppendRecord(std::move(record), message_ref, std::nullopt);
+  InsertRecord(PutNext(&record).epoch_ref, record, message_ref, std::nullopt);
 }
 
 void Log::AppendPayload(std::string_view kind, const std::string& payload) {
@@ -420,7 +440,7 @@ void Log::AppendPayload(std::string_view kind, const std::string& payload) {
   record.kind = kind;
   record.stamp = clock_.Accept(std::nullopt);
   record.digest = Sha256(payload);
-  AppendRecord(std::move(record), std::nullopt, payload);
+  InsertRecord(PutNext(&record).epoch_ref, record, std::nullopt, payload);
 }
 
 void Log::AppendSeals(const std::vector<SealedHead>& heads) {
@@ -472,8 +492,8 @@ Appended Log::Append(const AppendItem& item) {
   }
   const Stamp stamp = clock_.Accept(item.stamp);
   const int64_t ref = InsertMessage(message, stamp);
-  AppendOwn(message.digest(), stamp, ref);
-  return {Appended::Kind::kNew, stamp, ref};
+  Record record = AppendOwn(message, stamp, ref);
+  return {Appended::Kind::kNew, stamp, ref, std::move(record.epoch), record.seq};
 }
 
 std::optional<Log::StoredMessage> Log::FindByDigest(const VerifiedRecord& verified,

@@ -17,6 +17,7 @@
 #include "common/util/random.h"
 #include "node/service/storage.h"
 #include "node/store/name_tail.h"
+#include "node/store/record_tail.h"
 #include "node/store/sqlite.h"
 #include "node/sync/log_reader.h"
 #include "node/sync/verify.h"
@@ -34,6 +35,7 @@ class Log {
     std::string cluster;
     std::string node_id;
     NameTail::Options name_tail;
+    RecordTail::Options record_tail;
   };
 
   // Reads the heads and mends what a crash of ours cannot have left, but a flipped bit can.
@@ -91,6 +93,8 @@ class Log {
 
   // For readers: what the index by name lacks in its table.
   const NameTail& name_tail() const { return name_tail_; }
+  // For those that answer peers.
+  const RecordTail& record_tail() const { return record_tail_; }
 
   uint64_t repaired_records() const { return repaired_records_; }
 
@@ -134,10 +138,17 @@ class Log {
   void AddStamp(const StoredMessage& message, Stamp stamp);
   void InsertRecord(int64_t epoch_ref, const Record& record, std::optional<int64_t> message_ref,
                     const std::optional<std::string>& payload);
-  void AppendOwn(const Hash& digest, Stamp stamp, int64_t message_ref);
+  struct Placed {
+    int64_t epoch_ref = 0;
+    Hash chain_before;
+  };
+  // Makes `record` the next one of the live epoch: gives it its position and chain.
+  Placed PutNext(Record* record);
+  // A message that is new here; the record.
+  Record AppendOwn(const ValidMessage& message, Stamp stamp, int64_t message_ref);
+  // One that is stored.
+  void Announce(const Hash& digest, Stamp stamp, int64_t message_ref);
   void AppendPayload(std::string_view kind, const std::string& payload);
-  void AppendRecord(Record record, std::optional<int64_t> message_ref,
-                    const std::optional<std::string>& payload);
   // Of a seal that a run brings.
   enum class SealFit { kTaken, kWaits, kForked };
   SealFit FitOf(const SealedHead& sealed);
@@ -187,6 +198,8 @@ class Log {
   // Messages that were moved, mended or removed while the tail may hold entries of them.
   std::set<int64_t> unsettled_;
 
+  RecordTail record_tail_;
+
   Statement begin_;
   Statement commit_;
   Statement find_by_id_;
@@ -201,6 +214,8 @@ class Log {
   Statement insert_epoch_;
   Statement update_epoch_;
   Statement read_message_;
+  Statement read_last_;
+  Statement read_with_previous_;
 };
 
 // Reads `ref`'s columns as `sender, recipient, room, text, timestamp, key` starting at `column`.

@@ -22,12 +22,12 @@ void Log::Heed(const Findings& findings) {
 // A head is written in the transaction of its records, so the two can only differ by damage. What
 // the records say is taken over then; false.
 bool Log::HeadIsLast(const EpochKey& key, EpochState* state) {
-  Statement last(db_, "SELECT seq, chain FROM records WHERE epoch=? ORDER BY seq DESC LIMIT 1");
-  last.Bind(1, state->ref);
+  ScopedReset reset(read_last_);
+  read_last_.Bind(1, state->ref);
   Position found{0, ChainSeed(options_.cluster, key)};
-  if (last.Step()) {
-    found.seq = static_cast<Seq>(last.Int(0));
-    Hash::FromBytes(last.Blob(1), &found.chain);
+  if (read_last_.Step()) {
+    found.seq = static_cast<Seq>(read_last_.Int(0));
+    Hash::FromBytes(read_last_.Blob(1), &found.chain);
   }
   if (found == state->head) return true;
   spdlog::error("the head of {} says {}, its records end at {}: the records are checked",
@@ -61,10 +61,8 @@ void Log::MendHeads(const std::vector<EpochKey>& doubtful) {
 
 bool Log::RecordIsSound(const EpochKey& key, Seq seq, int64_t* damaged_message) {
   *damaged_message = 0;
-  Statement select(
-      db_,
-      "SELECT seq, stamp, message, kind, payload, chain FROM records WHERE epoch=? AND "
-      "seq BETWEEN ? AND ? ORDER BY seq");
+  Statement& select = read_with_previous_;
+  ScopedReset reset(select);
   select.Bind(1, epochs_.at(key).ref).Bind(2, static_cast<int64_t>(seq) - 1);
   select.Bind(3, static_cast<int64_t>(seq));
   Hash previous = ChainSeed(options_.cluster, key);
@@ -233,7 +231,7 @@ void Log::Settle(Loose loose) {
       }
       Stamp stamp = 0;
       if (const auto message = ReadSound(ref, &stamp)) {
-        AppendOwn(message->digest(), stamp, ref);
+        Announce(message->digest(), stamp, ref);
       } else {
         loose.damaged.push_back(ref);
       }

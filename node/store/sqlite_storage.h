@@ -22,6 +22,7 @@ class SqliteStorage final : public Storage {
     std::string node_id;
     int cache_mib = 16;
     size_t read_connections = 4;
+    RecordTail::Options record_tail;
     Writer::Options writer;
   };
 
@@ -46,6 +47,7 @@ class SqliteStorage final : public Storage {
   StateBoard& board() { return board_; }
   Writer& writer() { return *writer_; }
   ReadPool& readers() { return *readers_; }
+  const RecordTail& record_tail() const { return log_->record_tail(); }
   // Bytes of the database and its WAL on disk.
   int64_t DiskBytes() const;
 

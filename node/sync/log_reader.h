@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <string_view>
 #include <vector>
 
 #include "common/protocol/record.h"
@@ -88,6 +89,14 @@ class LogReader {
  public:
   virtual ~LogReader() = default;
   virtual std::optional<Hash> ChainAt(const EpochKey& epoch, Seq seq) = 0;
+  // Records behind `from`, up to `to`, that are at hand as whole records in their JSON: ascending,
+  // without a gap, known to fit their chain, as long as `take` returns true. The last one that was
+  // taken; `from` where there was none. ReadRecords() has all.
+  virtual Position ReadRecent(const EpochKey& epoch, const Position& from, Seq to,
+                              const std::function<bool(std::string_view json)>& take) {
+    (void)epoch, (void)to, (void)take;
+    return from;
+  }
   // Records with from <= seq <= to, ascending, as long as `take` returns true.
   virtual void ReadRecords(const EpochKey& epoch, Seq from, Seq to,
                            const std::function<bool(StoredRecord&&)>& take) = 0;

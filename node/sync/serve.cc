@@ -93,36 +93,49 @@ void DivideEvenly(size_t limit, std::vector<Wanted>* wanted) {
 bool AppendEpoch(const SyncRequest& request, Wanted& wanted, size_t bytes_end, const Hash& seed,
                  LogReader& reader, Served* served) {
   const EpochKey& key = *wanted.key;
-  Hash chain = wanted.held.seq == 0 ? seed : wanted.held.chain;
-  Seq expected = wanted.held.seq;
-  const Seq last = wanted.held.seq + wanted.share;
+  const Position start{wanted.held.seq, wanted.held.seq == 0 ? seed : wanted.held.chain};
+  const Seq last = start.seq + wanted.share;
+  if (wanted.share == 0) return last == wanted.head;
+  Seq expected = start.seq;
   bool full = last < wanted.head;
   bool corrupt = false;
-  if (wanted.share == 0) return !full;
-  reader.ReadRecords(key, wanted.held.seq + 1, last, [&](StoredRecord&& stored) {
-    const size_t bytes = served->records_json.size();
+  const auto has_room = [&] {
     // Something of each epoch, as long as the whole page has room.
-    const bool first_of_epoch = expected == wanted.held.seq;
-    if (served->records > 0 && bytes >= (first_of_epoch ? request.max_bytes : bytes_end)) {
-      full = true;
-      return false;
-    }
+    const size_t end = expected == start.seq ? request.max_bytes : bytes_end;
+    const bool room = served->records == 0 || served->records_json.size() < end;
+    full = full || !room;
+    return room;
+  };
+  const auto begin_record = [&]() -> std::string* {
+    if (served->records > 0) served->records_json += ',';
+    ++served->records;
+    wanted.sent = ++expected;
+    return &served->records_json;
+  };
+  bool room = true;
+  Hash chain = reader
+                   .ReadRecent(key, start, last,
+                               [&](std::string_view json) {
+                                 room = has_room();
+                                 if (room) begin_record()->append(json);
+                                 return room;
+                               })
+                   .chain;
+  if (!room || expected == last) return !full;
+  reader.ReadRecords(key, expected + 1, last, [&](StoredRecord&& stored) {
+    if (!has_room()) return false;
     Record& record = stored.wire.record;
     if (record.seq != expected + 1 || NextChain(chain, record) != record.chain) {
       corrupt = true;
       return false;
     }
-    ++expected;
     chain = record.chain;
     if (HasOtherCopy(served->holds, stored, key, reader)) {
       stored.wire.message.reset();
     } else {
       stored.wire.id.reset();
     }
-    if (served->records > 0) served->records_json += ',';
-    AppendWireRecord(&served->records_json, stored.wire);
-    ++served->records;
-    wanted.sent = expected;
+    AppendWireRecord(begin_record(), stored.wire);
     return expected < last;
   });
   if (corrupt || (!full && expected != wanted.head)) {
@@ -178,7 +191,7 @@ Have ReadHave(const SyncRequest& request, const std::set<EpochKey>& refused,
     return whole;
   };
   have.says = unfold(ours);
-  have.proven = unfold(have.proven);
+  have.proven = have.proven.size() == ours.size() ? have.says : unfold(have.proven);
   for (const auto& [key, theirs] : request.have) have.says[key] = theirs;
   return have;
 }

@@ -57,7 +57,7 @@ void Ledger::Published(SimNode& node) {
     }
   }
   shown = state->heads;
-  NoteSeals(*state->seals);
+  NoteSeals(state->seals);
   if (state->live) {
     const auto [owner, first] = owners_.emplace(*state->live, node.instance());
     if (!first && owner->second != node.instance()) {
@@ -95,8 +95,11 @@ void Ledger::Published(SimNode& node) {
   looked = state->last_message_ref;
 }
 
-void Ledger::NoteSeals(const Seals& seals) {
-  for (const auto& [epoch, of_epoch] : seals.by_epoch()) {
+void Ledger::NoteSeals(const std::shared_ptr<const Seals>& seals) {
+  if (std::find(noted_.begin(), noted_.end(), seals) != noted_.end()) return;
+  noted_.push_back(seals);
+  if (noted_.size() > kMaxNodes) noted_.pop_front();
+  for (const auto& [epoch, of_epoch] : seals->by_epoch()) {
     for (const Seal& seal : of_epoch) seals_.Add({epoch, seal.end}, seal.in, seal.at);
   }
 }
@@ -111,6 +114,13 @@ TokenVector Ledger::Implied(TokenVector token) const {
     }
   }
   return token;
+}
+
+bool Ledger::HidesFrom(const Seals& known, const TokenVector& token) const {
+  const TokenVector told = Unfold(token, known);
+  const TokenVector implied = Implied(token);
+  return std::any_of(implied.begin(), implied.end(),
+                     [&](const auto& entry) { return told.count(entry.first) == 0; });
 }
 
 void Ledger::Served(SimNode& node, const SyncAnswer& answer) {

@@ -4,7 +4,9 @@
 // looks into disks by itself, with statements of its own, to learn what still exists.
 #pragma once
 
+#include <deque>
 #include <map>
+#include <memory>
 #include <set>
 #include <string>
 #include <vector>
@@ -36,6 +38,9 @@ class Ledger {
   // What a client has seen that holds this token, at least. A node that lacks a seal cannot tell,
   // but every seal that was ever published can: whoever holds it holds what it seals.
   TokenVector Implied(TokenVector token) const;
+  // Whether `token` leaves something out by a seal that is not among `known`: their holder cannot
+  // tell what it means.
+  bool HidesFrom(const Seals& known, const TokenVector& token) const;
   // What a walk that begins there with `state` has to give: places, ascending.
   std::vector<Place> CoveredPlaces(SimNode& node, const LogState& state, const ListQuery& query);
 
@@ -70,7 +75,7 @@ class Ledger {
   std::map<MessageId, bool> SoundOn(SimNode& node);
   void Disturbed();
   void Excuse();
-  void NoteSeals(const Seals& seals);
+  void NoteSeals(const std::shared_ptr<const Seals>& seals);
   void CheckNode(SimNode& node, const std::vector<MessageId>& expected_order);
   std::vector<MessageId> Walk(SimNode& node, const Filter& filter, bool descending, size_t limit);
 
@@ -90,6 +95,7 @@ class Ledger {
   std::set<EpochKey> rewritten_;
   std::set<EpochKey> branched_;
   Seals seals_;                                       // that any node has ever published
+  std::deque<std::shared_ptr<const Seals>> noted_;    // the latest of them
   std::map<std::string, std::set<int>> slots_by_id_;  // that ever had it
   std::set<int> slots_;                               // empty: all
   uint64_t disturbances_ = 0;

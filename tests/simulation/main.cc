@@ -22,6 +22,8 @@ std::string Command(const SimOptions& options, const std::vector<std::string>& r
   std::string command = "chatchain-simulate --seed " + std::to_string(options.seed) + " --steps " +
                         std::to_string(options.steps) + " --mode " +
                         (options.mode == Mode::kSafety ? "safety" : "liveness");
+  if (options.nodes > 0) command += " --nodes " + std::to_string(options.nodes);
+  if (options.restarts > 0) command += " --restarts " + std::to_string(options.restarts);
   for (const std::string& rate : rates) command += " --rate " + rate;
   return command;
 }
@@ -54,6 +56,9 @@ int main(int argc, char** argv) {
   parser.add_options()("seed", "of the first run", cxxopts::value<uint64_t>()->default_value("1"))(
       "count", "runs, with ascending seeds", cxxopts::value<uint64_t>()->default_value("1"))(
       "steps", "events until faults stop", cxxopts::value<uint64_t>()->default_value("2000"))(
+      "nodes", "default 0: 3 to 5", cxxopts::value<uint64_t>()->default_value("0"))(
+      "restarts", "of nodes in turn, before the first fault",
+      cxxopts::value<uint64_t>()->default_value("0"))(
       "mode", "safety: faults until all heals; liveness: only some nodes live on",
       cxxopts::value<std::string>()->default_value("safety"))(
       "rate", "NAME=N per thousand; may be repeated", cxxopts::value<std::vector<std::string>>())(
@@ -77,6 +82,9 @@ int main(int argc, char** argv) {
     if (!parsed.unmatched().empty()) throw std::runtime_error("unknown argument");
     options.seed = parsed["seed"].as<uint64_t>();
     options.steps = parsed["steps"].as<uint64_t>();
+    options.nodes = parsed["nodes"].as<uint64_t>();
+    if (options.nodes > kMaxNodes) throw std::runtime_error("--nodes: too many");
+    options.restarts = parsed["restarts"].as<uint64_t>();
     options.trace = parsed.count("trace") > 0;
     count = parsed["count"].as<uint64_t>();
     shrink = parsed.count("shrink") > 0;
@@ -114,7 +122,8 @@ int main(int argc, char** argv) {
     for (const auto& [what, times] : result.counts) total[what] += times;
     if (count == 1) {
       std::cout << "seed " << options.seed << ": " << result.steps << " steps, "
-                << result.virtual_ms << " ms, " << result.messages << " messages\n";
+                << result.virtual_ms << " ms, " << result.messages << " messages, " << result.epochs
+                << " epochs, a token of " << result.token_bytes << " bytes\n";
     }
     if (result.violations.empty()) continue;
     exit_code = kExitViolation;

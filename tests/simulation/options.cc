@@ -28,6 +28,7 @@ std::vector<std::pair<std::string_view, uint64_t*>> RatesByName(Rates* rates) {
       {"snapshot", &rates->snapshot},
       {"restore", &rates->restore},
       {"restore_elsewhere", &rates->restore_elsewhere},
+      {"forget_seal", &rates->forget_seal},
       {"wipe", &rates->wipe},
       {"clone", &rates->clone},
       {"new_id", &rates->new_id},
@@ -43,6 +44,7 @@ std::vector<std::pair<std::string_view, uint64_t*>> RatesByName(Rates* rates) {
       {"list", &rates->list},
       {"walk", &rates->walk},
       {"poll", &rates->poll},
+      {"astray", &rates->astray},
   };
 }
 

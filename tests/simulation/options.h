@@ -43,6 +43,7 @@ struct Rates {
   uint64_t snapshot = 25;
   uint64_t restore = 8;
   uint64_t restore_elsewhere = 4;  // the same snapshot at a second node
+  uint64_t forget_seal = 20;       // a restore that takes a seal from a node on which tokens count
   uint64_t wipe = 5;
   uint64_t clone = 4;    // a further node on a copy of a disk, with the same id
   uint64_t new_id = 3;   // an empty disk, under the id of another node
@@ -60,11 +61,20 @@ struct Rates {
   uint64_t list = 100;
   uint64_t walk = 100;
   uint64_t poll = 250;
+  // Reads and polls, where there is one: at a node that lacks a seal which their token counts on.
+  uint64_t astray = 500;
 };
+
+inline constexpr size_t kMaxNodes = 7;
 
 struct SimOptions {
   uint64_t seed = 1;
-  uint64_t steps = 2000;  // events until faults stop
+  uint64_t steps = 2000;  // events from the first fault until faults stop
+  uint64_t nodes = 0;     // 0: 3 to 5, as the seed says
+  // Before the first fault: restarts of all nodes in turn, with messages between, while at times
+  // one of them is dead for long and comes back with more. Old epochs, and seals of them, are there
+  // then.
+  uint64_t restarts = 0;
   Mode mode = Mode::kSafety;
   Rates rates;
   bool trace = false;  // to standard output

@@ -199,6 +199,32 @@ void SimClient::CheckSession(const ReadAnswer& answer) {
   session_ = answer.session;
 }
 
+// Through a proxy, which sends it where the token is covered if it can; or, as a client without one
+// might, where nobody can tell what the token means.
+void SimClient::Read(ReadRequest request, std::function<void(ReadAnswer)> done) {
+  if (request.session) {
+    SimNode* server = SomeNodeThatCannotTell(*tokens_.DecodeSession(*request.session));
+    if (server != nullptr) {
+      cluster_.network.Call<ReadAnswer>(
+          endpoint_, server->slot(), 3'000'000,
+          [server, request](auto reply) { server->OnRead(request, reply); },
+          [slot = server->slot(), done](std::optional<ReadAnswer> answer) {
+            ReadAnswer none;
+            none.connected = false;
+            none.slot = slot;
+            done(answer ? std::move(*answer) : std::move(none));
+          });
+      return;
+    }
+  }
+  SimProxy* proxy = SomeProxy();
+  if (proxy == nullptr) {
+    Again(0);
+    return;
+  }
+  proxy->Read(std::move(request), std::move(done));
+}
+
 void SimClient::ReadOne() {
   if (seen_.empty() || SomeProxy() == nullptr) {
     Again(0);
@@ -232,12 +258,7 @@ void SimClient::ReadOne() {
     }
     Again(0);
   });
-  SimProxy* proxy = SomeProxy();
-  if (proxy == nullptr) {
-    Again(0);
-    return;
-  }
-  proxy->Read(std::move(request), std::move(done));
+  Read(std::move(request), std::move(done));
 }
 
 void SimClient::ReadAll() {
@@ -246,14 +267,9 @@ void SimClient::ReadAll() {
   request.limit = 100'000;
   request.session = session_;
   request.strict = cluster_.world.Below(2) == 0;
-  SimProxy* proxy = SomeProxy();
-  if (proxy == nullptr) {
-    Again(0);
-    return;
-  }
   const bool had_session = session_.has_value();
-  proxy->Read(std::move(request),
-              Once([this, had_session](ReadAnswer answer) { TookAll(answer, had_session); }));
+  Read(std::move(request),
+       Once([this, had_session](ReadAnswer answer) { TookAll(answer, had_session); }));
 }
 
 void SimClient::TookAll(const ReadAnswer& answer, bool had_session) {
@@ -321,6 +337,18 @@ SimNode* SimClient::SomeNodeBehind(const Walk& walk) {
     }
   }
   return behind.empty() ? nullptr : behind[cluster_.world.Below(behind.size())];
+}
+
+// A node that runs and lacks a seal which `token` counts on; at times only, where there is one.
+SimNode* SimClient::SomeNodeThatCannotTell(const TokenVector& token) {
+  std::vector<SimNode*> lacking;
+  for (const auto& node : cluster_.nodes) {
+    if (node->up() && ledger_.HidesFrom(*node->store().State()->seals, token)) {
+      lacking.push_back(node.get());
+    }
+  }
+  if (lacking.empty() || !cluster_.world.Happens(rates_.astray)) return nullptr;
+  return lacking[cluster_.world.Below(lacking.size())];
 }
 
 // Each page at any node, as a client without a proxy of its own would.
@@ -431,6 +459,10 @@ void SimClient::Poll() {
   request.after = streams_[which]->token;
   request.limit = 1 + world.Below(20);
   SimNode* server = cluster_.nodes[world.Below(cluster_.nodes.size())].get();
+  if (*request.after != "begin") {
+    SimNode* lacking = SomeNodeThatCannotTell(*tokens_.DecodeFeed(*request.after));
+    if (lacking != nullptr) server = lacking;
+  }
   cluster_.network.Call<ReadAnswer>(
       endpoint_, server->slot(), 3'000'000,
       [server, request](auto reply) { server->OnRead(request, reply); },
@@ -514,6 +546,7 @@ void SimClient::Prove(std::function<void()> done) {
     request.id = message.id();
     request.session = session_;
     proxy.Read(request, [=, this](const ReadAnswer& answer) {
+      CheckSession(answer);
       if (status < 300 && answer.status != 200) {
         cluster_.world.Violation("liveness",
                                  "a read was answered " + std::to_string(answer.status));

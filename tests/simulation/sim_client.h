@@ -25,6 +25,7 @@ class SimClient {
   void Turn();
   void Rest() { resting_ = true; }
   bool busy() const { return busy_; }
+  size_t token_bytes() const { return session_ ? session_->size() : 0; }
 
   // After healing: every stream is read to its end at nodes of `slots`; it must have given all.
   void FinishStreams(const std::vector<int>& slots);
@@ -68,12 +69,14 @@ class SimClient {
   void Send();
   void TrySend(const std::shared_ptr<Sending>& sending);
   void TookSend(const std::shared_ptr<Sending>& sending, const ProxyWrite& result);
+  void Read(ReadRequest request, std::function<void(ReadAnswer)> done);
   void ReadOne();
   void ReadAll();
   void TookAll(const ReadAnswer& answer, bool had_session);
   bool Spoilt(const ReadAnswer& answer) const;
   void BeginWalk();
   SimNode* SomeNodeBehind(const Walk& walk);
+  SimNode* SomeNodeThatCannotTell(const TokenVector& token);
   void NextPage(const std::shared_ptr<Walk>& walk);
   void TookPage(const std::shared_ptr<Walk>& walk, const ReadAnswer& answer);
   void EndWalk(const std::shared_ptr<Walk>& walk, const std::string& after);

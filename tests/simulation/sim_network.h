@@ -19,6 +19,7 @@ namespace chatchain::simulation {
 class SimNetwork {
  public:
   SimNetwork(World& world, const Rates& rates) : world_(world), rates_(rates) {}
+  void set_rates(const Rates& rates) { rates_ = rates; }
 
   // `arrive` runs at the other end: once, never, or twice. False: it is lost already.
   bool Send(int from, int to, std::function<void()> arrive);

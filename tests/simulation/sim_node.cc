@@ -472,6 +472,7 @@ void SimNode::PlanSeals() {
         });
     if (of_twin) cluster_.world.Count("seal of a twin's live epoch");
   }
+  if (!plan.seals.empty()) cluster_.before_seals();
   if (!plan.shared.empty()) cluster_.world.Count("shared seal");
   process_->store.Submit(
       [plan = std::move(plan)](Log& log) {
@@ -564,9 +565,17 @@ void SimNode::OnSync(const std::string& text, bool spoilt,
         })) {
       cluster_.world.Count("pull that names a sealed epoch");
     }
-    Served served = process_->store.WithReader([&](ReadConnection& reader, const LogStatePtr&) {
+    bool from_tables = false;
+    Served served = process_->store.WithReader([&](ReadConnection& tables, const LogStatePtr&) {
+      TailReader reader(process_->store.log().record_tail(), [&]() -> LogReader& {
+        from_tables = true;
+        return tables;
+      });
       return ServeSync(*request, {*state, reader, SimStore::kCluster, id_, process_->instance});
     });
+    if (served.records > 0) {
+      cluster_.world.Count(from_tables ? "page from the tables" : "page from memory");
+    }
     if (!served.findings.empty()) {
       process_->store.Submit([findings = served.findings](Log& log) { log.Heed(findings); },
                              [](const Result<void, WriteError>&) {});
@@ -761,7 +770,11 @@ void SimNode::OnRead(const ReadRequest& request, std::function<void(ReadAnswer)>
       want(cursor ? Try<TokenVector>(cursor->covers) : Err(cursor.error()));
     }
     if (request.after && *request.after != "begin") {
-      want(process_->tokens.DecodeFeed(*request.after));
+      const auto after = process_->tokens.DecodeFeed(*request.after);
+      want(after);
+      if (after && cluster_.ledger.HidesFrom(*process_->store.State()->seals, *after)) {
+        cluster_.world.Count("feed from behind a seal that is not here");
+      }
     }
     Reach(wanted, [this, wanted, request, reply](const CatchUp::Outcome& outcome) {
       process_->prepared.outcome = outcome;
@@ -783,11 +796,8 @@ void SimNode::CountSeals(const TokenVector& session) {
     return state->heads.count(entry.first) > 0 && state->token.count(entry.first) == 0;
   });
   if (before) cluster_.world.Count("token from before a seal");
-  const TokenVector told = Unfold(session, *state->seals);
-  for (const auto& [key, mark] : cluster_.ledger.Implied(session)) {
-    if (told.count(key) > 0) continue;
+  if (cluster_.ledger.HidesFrom(*state->seals, session)) {
     cluster_.world.Count("token from behind a seal that is not here");
-    break;
   }
 }
 

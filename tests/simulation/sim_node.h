@@ -35,6 +35,7 @@ struct Cluster {
   int64_t seal_quiet_ms = 0;
   std::vector<std::unique_ptr<SimNode>> nodes;  // their index is their endpoint
   NodePorts ports;                              // the same
+  std::function<void()> before_seals;           // a node is about to write some
 };
 
 class SimNode final : public Clock, public NodePort {

@@ -13,6 +13,7 @@
 #include "node/store/schema.h"
 #include "tests/simulation/ledger.h"
 #include "tests/simulation/sim_client.h"
+#include "tests/support/store_test.h"
 
 namespace chatchain::simulation {
 
@@ -22,7 +23,6 @@ void World::Print(const std::string& line) {
 
 namespace {
 
-constexpr size_t kMaxNodes = 7;
 constexpr int64_t kNemesisTurn_us = 30'000;
 constexpr int64_t kHour_ms = 3'600'000;
 // A peer that has more is asked again at once, and one that failed after 2 s at most.
@@ -48,6 +48,12 @@ class Simulation {
 
  private:
   void ScaleRates();
+  void Age();
+  void WriteAt(SimNode& node);
+  void DieWithMore(SimNode& node);
+  void CutOff(const SimNode& node);
+  // A client sends and reads.
+  void Prove(SimClient& client);
   SimNode& AddNode(const std::string& id);
   SimNode& SomeNode() { return *cluster_.nodes[world_.Below(cluster_.nodes.size())]; }
   void Nemesis();
@@ -55,6 +61,9 @@ class Simulation {
   void CrashFault();
   void DiskFault();
   void HistoryFault();
+  void CopyDisks();
+  bool LacksASealIfRestored(SimNode& node) const;
+  void ForgetSeal(SimNode& node);
   void Restore(SimNode& node, const std::string& snapshot);
   void Fork(SimNode& node);
   void Damage(SimNode& node);
@@ -76,9 +85,15 @@ class Simulation {
   std::vector<std::unique_ptr<SimClient>> clients_;
   std::vector<std::string> snapshots_;      // disks
   std::map<std::string, int> snapshot_of_;  // the node's slot
-  std::vector<SimNode*> core_;              // the nodes that live in the end
+  struct BeforeSeals {
+    std::string disk;
+    std::shared_ptr<const Seals> seals;  // that the disk has
+  };
+  std::map<int, BeforeSeals> before_seals_;  // by slot
+  std::vector<SimNode*> core_;               // the nodes that live in the end
   bool healing_ = false;
   int disks_ = 0;
+  uint64_t aged_steps_ = 0;
 };
 
 Simulation::Simulation(const SimOptions& options)
@@ -88,13 +103,14 @@ Simulation::Simulation(const SimOptions& options)
       vfs_(world_.random()),
       network_(world_, (ScaleRates(), rates_)),
       ledger_(world_),
-      cluster_{world_, network_, vfs_, ledger_, 1000, 20, 0, {}, {}} {
+      cluster_{world_, network_, vfs_, ledger_, 1000, 20, 0, {}, {}, {}} {
   ledger_.set_cluster(&cluster_);
+  cluster_.before_seals = [this] { CopyDisks(); };
   constexpr int64_t kIntervals_ms[] = {200, 500, 1000};
   constexpr size_t kPages[] = {2, 7, 50};
   cluster_.interval_ms = kIntervals_ms[world_.Below(std::size(kIntervals_ms))];
   cluster_.page_records = kPages[world_.Below(std::size(kPages))];
-  const size_t nodes = 3 + world_.Below(3);
+  const size_t nodes = options.nodes > 0 ? options.nodes : 3 + world_.Below(3);
   for (size_t i = 0; i < nodes; ++i) {
     AddNode(std::to_string(i)).JumpClock(static_cast<int64_t>(world_.Below(600)) - 300);
   }
@@ -107,8 +123,11 @@ Simulation::Simulation(const SimOptions& options)
     clients_.push_back(std::make_unique<SimClient>(cluster_, ledger_, proxies_, rates_,
                                                    "c" + std::to_string(i),
                                                    static_cast<int>(kMaxNodes) + 2 + i));
-    world_.Post(static_cast<int64_t>(world_.Below(50'000)), [this, i] {
-      if (!healing_) clients_[static_cast<size_t>(i)]->Turn();
+  }
+  if (options.restarts > 0) Age();
+  for (const auto& client : clients_) {
+    world_.Post(static_cast<int64_t>(world_.Below(50'000)), [this, turn = client.get()] {
+      if (!healing_) turn->Turn();
     });
   }
   world_.Post(kNemesisTurn_us, [this] { Nemesis(); });
@@ -124,13 +143,14 @@ Simulation::~Simulation() {
 // Each seed knows only some of the faults, and those that it knows more or less often: a fault that
 // many others hide shows up alone somewhere.
 void Simulation::ScaleRates() {
-  const std::string_view kinds_of_clients[] = {"repeat", "reuse", "batch", "acks",
-                                               "read",   "list",  "walk",  "poll"};
+  const std::string_view kinds_of_clients[] = {"repeat", "reuse", "batch", "acks",  "read",
+                                               "list",   "walk",  "poll",  "astray"};
   for (const auto& [name, rate] : RatesByName(&rates_)) {
     if (std::find(std::begin(kinds_of_clients), std::end(kinds_of_clients), name) !=
         std::end(kinds_of_clients)) {
       continue;
     }
+    if (name == "forget_seal") continue;  // wherever disks are restored at all
     constexpr uint64_t kScales[] = {0, 0, 1, 2, 4};
     const uint64_t scale = kScales[world_.Below(std::size(kScales))];
     if (name == "start" || name == "heal_network") continue;
@@ -299,6 +319,7 @@ void Simulation::HistoryFault() {
       Restore(node, *from);
     }
   }
+  if (LacksASealIfRestored(node) && happens("forget_seal", rates_.forget_seal)) ForgetSeal(node);
   if (happens("wipe", rates_.wipe)) {
     if (node.up()) node.Crash(true);
     node.disk().Wipe();
@@ -320,6 +341,31 @@ void Simulation::HistoryFault() {
   }
   if (node.up() && happens("fork", rates_.fork)) Fork(node);
   if (node.up() && happens("damage", rates_.damage)) Damage(node);
+}
+
+// By chance a backup is hardly ever just older than a seal on which tokens count, so there is one
+// of every node from before the latest seals.
+void Simulation::CopyDisks() {
+  if (healing_ || rates_.restore == 0) return;
+  for (const auto& node : cluster_.nodes) {
+    if (!node->up()) continue;
+    BeforeSeals& before = before_seals_[node->slot()];
+    before.disk = "before-seals" + std::to_string(node->slot());
+    before.seals = node->store().State()->seals;
+    vfs_.disk(before.disk).CopyFrom(node->disk());
+  }
+}
+
+bool Simulation::LacksASealIfRestored(SimNode& node) const {
+  const auto before = before_seals_.find(node.slot());
+  return node.up() && before != before_seals_.end() &&
+         ledger_.HidesFrom(*before->second.seals, node.store().State()->token);
+}
+
+void Simulation::ForgetSeal(SimNode& node) {
+  // Half of them cannot learn it anew at once.
+  if (world_.Below(2) == 0) CutOff(node);
+  Restore(node, before_seals_.at(node.slot()).disk);
 }
 
 void Simulation::Restore(SimNode& node, const std::string& snapshot) {
@@ -556,8 +602,85 @@ void Simulation::AwaitConvergence(int max_rounds) {
   world_.Violation("convergence", "not after " + std::to_string(max_rounds) + " rounds:" + what);
 }
 
+void Simulation::WriteAt(SimNode& node) {
+  const ValidMessage message = test::MakeMessage("old-" + std::to_string(world_.steps()));
+  ledger_.Attempted(message);
+  bool answered = false;
+  node.OnWrite({{message, 0}}, 1,
+               [&](const WriteAnswer& answer) { answered = answer.items.front().status == 201; });
+  if (!RunUntil([&] { return answered; }, 1'000'000)) {
+    world_.Violation("liveness", node.name() + " does not take a message");
+  }
+}
+
+// With a message that nobody else has.
+void Simulation::DieWithMore(SimNode& node) {
+  CutOff(node);
+  WriteAt(node);
+  node.Crash(world_.Below(2) == 0);
+  network_.HealLinks();
+}
+
+void Simulation::CutOff(const SimNode& node) {
+  for (const auto& other : cluster_.nodes) {
+    network_.Cut(node.slot(), other->slot());
+    network_.Cut(other->slot(), node.slot());
+  }
+}
+
+void Simulation::Prove(SimClient& client) {
+  bool proven = false;
+  client.Prove([&] { proven = true; });
+  if (!RunUntil([&] { return proven; }, 20'000'000)) {
+    world_.Violation("liveness", "a client has no answer");
+  }
+}
+
+void Simulation::Age() {
+  network_.Calm();
+  const int64_t round_us = cluster_.interval_ms * 1000;
+  // On the whole, all have seen an epoch before the next one of its origin but one.
+  const uint64_t pause_us = static_cast<uint64_t>(round_us) / 2;
+  const uint64_t long_dead = options_.restarts / 20 + 3;  // restarts of others
+  SimNode* dead = nullptr;
+  uint64_t dead_until = 0;
+  size_t turn = 0;
+  for (uint64_t i = 0; i < options_.restarts && world_.violations().empty(); ++i, ++turn) {
+    SimNode& node = *cluster_.nodes[turn % cluster_.nodes.size()];
+    if (dead == nullptr && world_.Below(long_dead) == 0) {
+      dead = &node;
+      dead_until = i + 2 + world_.Below(2 * long_dead);
+      DieWithMore(node);
+      world_.Count("long dead");
+    }
+    if (dead != nullptr && i >= dead_until) {
+      dead->Start();
+      dead = nullptr;
+    }
+    if (&node == dead) {
+      --i;
+      continue;
+    }
+    switch (world_.Below(3)) {
+      case 0: node.Stop(); break;
+      case 1: node.Crash(false); break;
+      default: node.Crash(true); break;
+    }
+    node.Start();
+    // An epoch is there from its first record on: some starts leave none.
+    if (world_.Below(2) == 0) WriteAt(node);
+    if (world_.Below(16) == 0) Prove(*clients_[world_.Below(clients_.size())]);
+    RunUntil([] { return false; }, static_cast<int64_t>(world_.Below(pause_us)));
+  }
+  if (dead != nullptr) dead->Start();
+  RunUntil([] { return false; }, 3 * round_us);
+  network_.set_rates(rates_);
+  aged_steps_ = world_.steps();
+}
+
 SimResult Simulation::Run() {
-  while (world_.steps() < options_.steps && !world_.idle() && world_.violations().empty()) {
+  while (world_.steps() < aged_steps_ + options_.steps && !world_.idle() &&
+         world_.violations().empty()) {
     world_.Step();
   }
   if (world_.violations().empty()) {
@@ -592,6 +715,12 @@ SimResult Simulation::Run() {
   result.messages = ledger_.required().size();
   result.virtual_ms = world_.now_us() / 1000;
   result.counts = world_.counts();
+  for (const auto& client : clients_) {
+    result.token_bytes = std::max(result.token_bytes, client->token_bytes());
+  }
+  for (SimNode* node : core_) {
+    if (node->up()) result.epochs = std::max(result.epochs, node->store().State()->heads.size());
+  }
   for (const auto& [name, disk] : vfs_.disks()) {
     for (const auto& [fault, times] : disk.fired()) result.counts[NameOf(fault)] += times;
   }

@@ -18,6 +18,8 @@ struct SimResult {
   uint64_t steps = 0;
   uint64_t messages = 0;  // acknowledged, and required in the end
   int64_t virtual_ms = 0;
+  size_t epochs = 0;       // that a node holds in the end
+  size_t token_bytes = 0;  // of the longest session token that a client holds in the end
   std::map<std::string, uint64_t> counts;  // how often what happened
 };
 

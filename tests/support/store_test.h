@@ -82,7 +82,10 @@ class LogProcess {
     if (!opened) throw std::runtime_error(opened.error());
     db = std::move(*opened);
     log = std::make_unique<Log>(
-        *db, Log::Options{kCluster, id_, {.flush_entries = 3, .max_messages = 20}}, hlc, random);
+        *db,
+        Log::Options{
+            kCluster, id_, {.flush_entries = 3, .max_messages = 20}, {.max_bytes = 20'000}},
+        hlc, random);
   }
 
   const std::string& path() const { return path_; }

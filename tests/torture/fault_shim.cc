@@ -7,6 +7,7 @@
 // its errors cannot be switched on and off while the program runs.
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/time.h>
@@ -16,6 +17,7 @@
 #include <cerrno>
 #include <cstdint>
 #include <cstdlib>
+#include <cstring>
 #include <ctime>
 
 namespace {
@@ -23,11 +25,25 @@ namespace {
 // tests/torture/faults.py writes the same layout.
 struct Faults {
   std::atomic<int64_t> clock_offset_ns;  // added to what the wall clock says
-  std::atomic<uint32_t> sync;            // 0: as usual, 1: pretended, else the errno of a failure
+  std::atomic<uint32_t> sync;            // a SyncMode, else the errno of a failure
   std::atomic<uint32_t> write;           // errno of every write at a position, 0: as usual
   std::atomic<uint32_t> read;            // the same of reads
 };
 static_assert(sizeof(Faults) == 24 && std::atomic<int64_t>::is_always_lock_free);
+
+enum SyncMode : uint32_t {
+  kSync = 0,
+  kPretend = 1,
+  // What PRAGMA synchronous=NORMAL means: the log of SQLite is synced by checkpoints, and not by
+  // commits. The pragma is given to SQLite in place of FULL, and the syncs that the node makes
+  // itself for its commits (node/store/wal_vfs.h), on its thread "syncer", are left out.
+  kNormal = 2,
+};
+
+bool OnThread(const char* name) {
+  char own[16];
+  return pthread_getname_np(pthread_self(), own, sizeof(own)) == 0 && std::strcmp(own, name) == 0;
+}
 
 const Faults* MapFaults() {
   static const Faults none{};
@@ -63,8 +79,12 @@ ssize_t Refused(uint32_t error) {
 
 int Sync(int (*real)(int), int fd) {
   const uint32_t mode = Current().sync.load(std::memory_order_relaxed);
-  if (mode == 0) return real(fd);
-  return mode == 1 ? 0 : static_cast<int>(Refused(mode));
+  switch (mode) {
+    case kSync: return real(fd);
+    case kPretend: return 0;
+    case kNormal: return OnThread("syncer") ? 0 : real(fd);
+    default: return static_cast<int>(Refused(mode));
+  }
 }
 
 }  // namespace
@@ -79,6 +99,17 @@ int fsync(int fd) {
 int fdatasync(int fd) {
   static auto* const real = Real<int(int)>("fdatasync");
   return Sync(real, fd);
+}
+
+// Of SQLite, whose header is not needed for it.
+int sqlite3_exec(void* database, const char* sql, int (*row)(void*, int, char**, char**), void* arg,
+                 char** message) {
+  static auto* const real =
+      Real<int(void*, const char*, int (*)(void*, int, char**, char**), void*, char**)>(
+          "sqlite3_exec");
+  const bool weaker = Current().sync.load(std::memory_order_relaxed) == kNormal &&
+                      std::strcmp(sql, "PRAGMA synchronous=FULL") == 0;
+  return real(database, weaker ? "PRAGMA synchronous=NORMAL" : sql, row, arg, message);
 }
 
 ssize_t pwrite64(int fd, const void* data, size_t size, off64_t at) {

@@ -7,6 +7,7 @@ import struct
 
 LAYOUT = struct.Struct("<qIII4x")  # struct Faults of fault_shim.cc
 PRETEND = 1  # as a sync mode: say that it was done
+NORMAL = 2  # as PRAGMA synchronous=NORMAL would have it, if it is there when the program starts
 
 
 class Faults:
@@ -29,7 +30,7 @@ class Faults:
         self._set(0, "<q", int(offset_s * 1e9))
 
     def sync(self, mode):
-        """0: as usual, PRETEND, or an errno."""
+        """0: as usual, PRETEND, NORMAL, or an errno."""
         self._set(8, "<I", mode)
 
     def write(self, error):

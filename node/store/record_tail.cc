@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: MIT
+#include "node/store/record_tail.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace chatchain {
+
+namespace {
+
+// Of one record beside its body: the object itself, its text without the body, and the strings'
+// own memory.
+constexpr size_t kOverheadBytes = 1024;
+
+size_t BytesOf(const WireRecord& wire) {
+  size_t body = wire.payload ? wire.payload->size() * 4 / 3 : 0;
+  if (const auto& message = wire.message) {
+    body += message->sender.size() + message->recipient.size() + message->room.size() +
+            message->text.size() + message->key.size();
+  }
+  return kOverheadBytes + 2 * body;
+}
+
+}  // namespace
+
+RecordTail::Kept::Kept(WireRecord wire, int64_t message_ref)
+    : wire_(std::move(wire)), message_ref_(message_ref), bytes_(BytesOf(wire_)) {}
+
+const std::string& RecordTail::Kept::Json() const {
+  std::call_once(encoded_, [this] { AppendWireRecord(&json_, wire_); });
+  return json_;
+}
+
+bool RecordTail::Run::Continues(const Record& record, const Hash& chain_before) const {
+  if (records.empty() || epoch != record.epoch) return false;
+  const Record& last = records.back()->record();
+  return last.seq + 1 == record.seq && last.chain == chain_before;
+}
+
+void RecordTail::Add(WireRecord wire, const Hash& chain_before, int64_t message_ref) {
+  if (options_.max_bytes == 0) return;
+  if (!pending_.Continues(wire.record, chain_before)) {
+    pending_.Clear();
+    pending_.epoch = wire.record.epoch;
+    pending_.before = {wire.record.seq - 1, chain_before};
+  }
+  pending_.records.push_back(std::make_shared<Kept>(std::move(wire), message_ref));
+}
+
+void RecordTail::NoteCopy(int64_t message_ref) {
+  // Messages are numbered as their first records arrive.
+  const auto note = [&](Run& run) {
+    const auto it =
+        std::lower_bound(run.records.begin(), run.records.end(), message_ref,
+                         [](const auto& kept, int64_t ref) { return kept->message_ref_ < ref; });
+    if (it != run.records.end() && (*it)->message_ref_ == message_ref) (*it)->has_copies_ = true;
+  };
+  note(pending_);
+  MutexLock lock(mutex_);
+  note(run_);
+}
+
+void RecordTail::Committed() {
+  if (pending_.records.empty()) return;
+  std::vector<std::shared_ptr<Kept>> dropped;  // destroyed without the lock
+  {
+    MutexLock lock(mutex_);
+    if (!run_.Continues(pending_.records.front()->record(), pending_.before.chain)) {
+      std::swap(run_, pending_);
+      for (const auto& kept : run_.records) run_.bytes += kept->bytes_;
+    } else {
+      for (auto& kept : pending_.records) {
+        run_.bytes += kept->bytes_;
+        run_.records.push_back(std::move(kept));
+      }
+    }
+    while (run_.bytes > options_.max_bytes) {
+      auto& first = run_.records.front();
+      run_.bytes -= first->bytes_;
+      run_.before = {first->record().seq, first->record().chain};
+      dropped.push_back(std::move(first));
+      run_.records.pop_front();
+    }
+  }
+  pending_.Clear();
+}
+
+void RecordTail::RolledBack() {
+  pending_.Clear();
+}
+
+std::optional<Hash> RecordTail::ChainIn(const EpochKey& epoch, Seq seq) const {
+  if (run_.records.empty() || run_.epoch != epoch || seq < run_.before.seq) return std::nullopt;
+  if (seq == run_.before.seq) return run_.before.chain;
+  const size_t index = seq - run_.before.seq - 1;
+  if (index >= run_.records.size()) return std::nullopt;
+  return run_.records[index]->record().chain;
+}
+
+std::optional<Hash> RecordTail::ChainAt(const EpochKey& epoch, Seq seq) const {
+  MutexLock lock(mutex_);
+  return ChainIn(epoch, seq);
+}
+
+std::vector<RecordTail::KeptPtr> RecordTail::Behind(const EpochKey& epoch, const Position& from,
+                                                    Seq to) const {
+  std::vector<KeptPtr> records;
+  MutexLock lock(mutex_);
+  if (ChainIn(epoch, from.seq) != from.chain) return records;
+  size_t index = from.seq - run_.before.seq;
+  const size_t end = std::min<uint64_t>(run_.records.size(), to - run_.before.seq);
+  for (; index < end && !run_.records[index]->has_copies_; ++index) {
+    records.push_back(run_.records[index]);
+  }
+  return records;
+}
+
+LogReader& TailReader::rest() {
+  if (rest_ == nullptr) rest_ = &open_();
+  return *rest_;
+}
+
+std::optional<Hash> TailReader::ChainAt(const EpochKey& epoch, Seq seq) {
+  const auto chain = tail_.ChainAt(epoch, seq);
+  return chain ? chain : rest().ChainAt(epoch, seq);
+}
+
+Position TailReader::ReadRecent(const EpochKey& epoch, const Position& from, Seq to,
+                                const std::function<bool(std::string_view)>& take) {
+  Position last = from;
+  for (const RecordTail::KeptPtr& kept : tail_.Behind(epoch, from, to)) {
+    if (!take(kept->Json())) break;
+    last = {kept->record().seq, kept->record().chain};
+  }
+  return last;
+}
+
+void TailReader::ReadRecords(const EpochKey& epoch, Seq from, Seq to,
+                             const std::function<bool(StoredRecord&&)>& take) {
+  rest().ReadRecords(epoch, from, to, take);
+}
+
+std::vector<std::pair<EpochKey, Seq>> TailReader::PositionsOf(int64_t message_ref) {
+  return rest().PositionsOf(message_ref);
+}
+
+}  // namespace chatchain
