@@ -8,12 +8,12 @@
 #include <cerrno>
 #include <cstdio>
 #include <nlohmann/json.hpp>
-#include <system_error>
 #include <utility>
 
 #include "common/protocol/hlc.h"
 #include "common/protocol/json.h"
 #include "common/util/encoding.h"
+#include "common/util/error_text.h"
 #include "common/util/log.h"
 
 namespace chatchain {
@@ -59,8 +59,7 @@ Result<void, std::string> AccessLog::Open(const std::string& path) {
   if (!path.empty()) {
     fd = ::open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
     if (fd < 0) {
-      return Err("cannot open the access log " + path + ": " +
-                 std::generic_category().message(errno));
+      return Err("cannot open the access log " + path + ": " + ErrorText(errno));
     }
   }
   MutexLock lock(mutex_);

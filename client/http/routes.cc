@@ -130,20 +130,21 @@ class ForwardedRead final : public http::LaterAnswer,
       : proxy_(proxy), small_(compressed ? kSmallCompressed : kSmall), read_(std::move(read)) {}
 
   void Begin(std::function<void()> resume) override {
-    proxy_.StartRead(std::move(read_), [self = shared_from_this(), this,
-                                        resume = std::move(resume)](ReadResult result) {
-      result_ = std::move(result);
-      resume();
-    });
+    proxy_.StartRead(std::move(read_),
+                     [self = shared_from_this(), this,
+                      resume = std::move(resume)](SharedAnswer<ReadResult> result) {
+                       result_ = std::move(result);
+                       resume();
+                     });
   }
-  bool finishes_at_once() const override { return result_.response.body.size() < small_; }
-  http::Response Finish() override { return ReadAnswer(std::move(result_)); }
+  bool finishes_at_once() const override { return result_.get().response.body.size() < small_; }
+  http::Response Finish() override { return ReadAnswer(std::move(result_).Take()); }
 
  private:
   Proxy& proxy_;
   const size_t small_;
   ReadRequest read_;
-  ReadResult result_;
+  SharedAnswer<ReadResult> result_;
 };
 
 // For handlers that block.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // A request on its way, driven by what happens to it: an answer of a node, or a time. It waits
-// without a thread.
+// without a thread. A step that throws ends it, and nothing else.
 #pragma once
 
 #include <atomic>
@@ -8,6 +8,7 @@
 #include <memory>
 
 #include "common/http/event_loop.h"
+#include "common/util/contain.h"
 
 namespace chatchain {
 
@@ -18,7 +19,7 @@ class Driven : public http::EventLoop::Timed, public std::enable_shared_from_thi
   void Kick() {
     if (kicks_.fetch_add(1) > 0) return;
     for (uint32_t seen = 1; seen > 0;) {
-      Step();
+      if (!Contained("a request that waits for nodes", [this] { Step(); })) GiveUp();
       seen = kicks_.fetch_sub(seen) - seen;
     }
   }
@@ -27,6 +28,8 @@ class Driven : public http::EventLoop::Timed, public std::enable_shared_from_thi
  protected:
   // Goes on as far as it can. Called after the end too: it does nothing then.
   virtual void Step() = 0;
+  // A step has thrown: forgets whom to tell, at once. The server tells the client.
+  virtual void GiveUp() = 0;
 
  private:
   std::atomic<uint32_t> kicks_{0};

@@ -5,6 +5,7 @@
 
 #include "client/proxy/json_slice.h"
 #include "client/proxy/upstream.h"
+#include "common/util/contain.h"
 
 namespace chatchain {
 
@@ -59,14 +60,12 @@ NodeLink::NodeLink(std::string address, const NodeLinkOptions& options, http::Ev
       breaker_(options.breaker),
       hedge_delay_ms_(options.hedge_max_ms) {}
 
-void NodeLink::Begin() {
-  const SteadyTime now = clock_.Steady();
+void NodeLink::Begin(SteadyTime now) {
   MutexLock lock(mutex_);
   if (owed_++ == 0) last_sign_ = now;
 }
 
-void NodeLink::End(bool answered, std::chrono::milliseconds patience) {
-  const SteadyTime now = clock_.Steady();
+void NodeLink::End(bool answered, std::chrono::milliseconds patience, SteadyTime now) {
   MutexLock lock(mutex_);
   --owed_;
   if (answered) {
@@ -121,22 +120,41 @@ NodeAnswer NodeLink::JudgeResult(Result<http::ClientResponse, http::TransportErr
 
 void NodeLink::Ask(http::ClientRequest request, Expect expect, SteadyTime deadline,
                    const http::Cancellation* cancellation, bool patient, Done done) {
-  const SteadyTime begin = clock_.Steady();
-  if (!patient) Begin();
   const bool get = request.method == "GET";
-  const bool waits = !get || request.headers.Get("ChatChain-Session");
-  client_.Start(loops_.Here(), std::move(request), deadline, cancellation,
-                [this, begin, expect, patient, get, waits, done = std::move(done)](auto result) {
-                  const SteadyTime end = clock_.Steady();
-                  const bool heard = result.has_value();
-                  NodeAnswer answer = JudgeResult(std::move(result), expect, end - begin);
-                  if (!patient) {
-                    // Silence of the node and of this try: others may have been waiting for long.
-                    End(heard, waits || end - begin < kQuietAfter ? kMuteAfter : kQuietAfter);
-                  }
-                  Record(answer, get, MicrosSince(begin, end), end);
-                  done(std::move(answer));
-                });
+  const Asked asked{.expect = expect,
+                    .patient = patient,
+                    .get = get,
+                    .waits = !get || request.headers.Get("ChatChain-Session"),
+                    .begin = clock_.Steady()};
+  if (!patient) Begin(asked.begin);
+  try {
+    client_.Start(loops_.Here(), std::move(request), deadline, cancellation,
+                  [this, asked, done = std::move(done)](auto result) {
+                    done(Conclude(asked, std::move(result)));
+                  });
+  } catch (...) {
+    if (!patient) End(/*answered=*/false, kMuteAfter, asked.begin);
+    throw;
+  }
+}
+
+NodeAnswer NodeLink::Conclude(const Asked& asked,
+                              Result<http::ClientResponse, http::TransportError> result) {
+  const bool heard = result.has_value();
+  SteadyTime end = asked.begin;
+  NodeAnswer answer;
+  const bool judged = Contained("judging an answer of a node", [&] {
+    end = clock_.Steady();
+    answer = JudgeResult(std::move(result), asked.expect, end - asked.begin);
+    Record(answer, asked.get, MicrosSince(asked.begin, end), end);
+  });
+  if (!judged) answer = {.error = client_.address() + ": its answer could not be handled"};
+  if (!asked.patient) {
+    // Silence of the node and of this try: others may have been waiting for long.
+    const bool slow = asked.waits || end - asked.begin < kQuietAfter;
+    End(heard, slow ? kMuteAfter : kQuietAfter, end);
+  }
+  return answer;
 }
 
 void NodeLink::Record(const NodeAnswer& answer, bool get, int64_t took_us, SteadyTime now) {

@@ -74,7 +74,7 @@ class NodeLink {
   // One try. `deadline` bounds it; `patient` is for requests that may rightly wait long at the node
   // and say nothing of its health meanwhile. A cancelled try counts as one that took at least that
   // long. `done` is called once, on an event loop, never within this call, and keeps this object
-  // alive until then.
+  // alive until then. Where this throws it is not called.
   using Done = std::function<void(NodeAnswer)>;
   void Ask(http::ClientRequest request, Expect expect, SteadyTime deadline,
            const http::Cancellation* cancellation, bool patient, Done done);
@@ -104,12 +104,22 @@ class NodeLink {
 
  private:
   // Owes an answer from here on: silence counts as hanging.
-  void Begin();
+  void Begin(SteadyTime now);
   // `answered`: it showed a sign of life. `patience`: silence that long says that it hangs.
-  void End(bool answered, std::chrono::milliseconds patience);
+  void End(bool answered, std::chrono::milliseconds patience, SteadyTime now);
   NodeAnswer JudgeResult(Result<http::ClientResponse, http::TransportError> result, Expect expect,
                          SteadyTime::duration took) const;
   NodeAnswer JudgeAnswer(http::ClientResponse response, Expect expect) const;
+  // What becomes of an exchange, with the books kept.
+  struct Asked {
+    Expect expect;
+    bool patient;
+    bool get;
+    bool waits;  // the node may rightly be silent for a while
+    SteadyTime begin;
+  };
+  NodeAnswer Conclude(const Asked& asked,
+                      Result<http::ClientResponse, http::TransportError> result);
   void Record(const NodeAnswer& answer, bool get, int64_t took_us, SteadyTime now);
 
   const NodeLinkOptions options_;

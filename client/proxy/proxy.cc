@@ -32,6 +32,15 @@ std::string KeyOf(const ReadRequest& request) {
   return key;
 }
 
+// What start(result) promises, on this thread. Throws where that is forgotten.
+template <typename Value, typename Start>
+Value Await(Start start) {
+  auto result = std::make_shared<std::promise<Value>>();
+  auto value = result->get_future();
+  start(std::move(result));
+  return value.get();
+}
+
 }  // namespace
 
 Proxy::Nodes::Nodes(const ClientConfig& config)
@@ -122,7 +131,7 @@ void Proxy::Reconfigure(const ClientConfig& config) {
   }
 }
 
-void Proxy::StartRead(ReadRequest request, Reader::Done done) {
+void Proxy::StartRead(ReadRequest request, ReadDone done) {
   const std::string key = KeyOf(request);
   const SteadyTime deadline = request.deadline;
   reads_.Share(
@@ -133,16 +142,21 @@ void Proxy::StartRead(ReadRequest request, Reader::Done done) {
         reader.Start(std::move(request), std::move(nodes), std::move(then));
       },
       [](const ReadResult& read) { return read.answered; },
-      [this, done = std::move(done)](ReadResult read, bool shared) {
-        if (shared) metrics_.shared_reads.fetch_add(1, std::memory_order_relaxed);
-        done(std::move(read));
+      [this, &loop = loops_.Here(), done = std::move(done)](SharedAnswer<ReadResult> read,
+                                                            bool joined) {
+        if (!joined) return done(std::move(read));
+        metrics_.shared_reads.fetch_add(1, std::memory_order_relaxed);
+        // A thousand may have joined: each has its turn, on its own loop.
+        loop.Post([done, read = std::move(read)]() mutable { done(std::move(read)); });
       });
 }
 
 ReadResult Proxy::Read(ReadRequest request) {
-  std::promise<ReadResult> result;
-  StartRead(std::move(request), [&](ReadResult read) { result.set_value(std::move(read)); });
-  return result.get_future().get();
+  return Await<ReadResult>([&](auto result) {
+    StartRead(std::move(request), [result](SharedAnswer<ReadResult> read) {
+      result->set_value(std::move(read).Take());
+    });
+  });
 }
 
 void Proxy::StartWrite(WriteRequest request, const std::string& name, WriteDone done) {
@@ -164,19 +178,19 @@ void Proxy::StartWrite(WriteRequest request, const std::string& name, WriteDone 
           return item.status >= 200 && item.status < 300;
         });
       },
-      [this, done = std::move(done)](WriteResult write, bool shared) {
-        if (shared) metrics_.shared_writes.fetch_add(1, std::memory_order_relaxed);
-        done(std::move(write), shared);
+      [this, done = std::move(done)](SharedAnswer<WriteResult> write, bool joined) {
+        if (joined) metrics_.shared_writes.fetch_add(1, std::memory_order_relaxed);
+        done(std::move(write).Take(), joined);
       });
 }
 
 WriteResult Proxy::Write(WriteRequest request, const std::string& name, bool* repeated) {
-  std::promise<WriteResult> result;
-  StartWrite(std::move(request), name, [&](WriteResult write, bool shared) {
-    if (repeated != nullptr) *repeated = shared;
-    result.set_value(std::move(write));
+  return Await<WriteResult>([&](auto result) {
+    StartWrite(std::move(request), name, [result, repeated](WriteResult write, bool joined) {
+      if (repeated != nullptr) *repeated = joined;
+      result->set_value(std::move(write));
+    });
   });
-  return result.get_future().get();
 }
 
 std::string Proxy::JoinSession(const std::vector<WriteOutcome::Source>& sources,

@@ -61,7 +61,8 @@ class Proxy {
 
   // Callers that ask for the same at the same time share one request to a node. `done` is called
   // once, on the event loop or the caller's thread.
-  void StartRead(ReadRequest request, Reader::Done done);
+  using ReadDone = std::function<void(SharedAnswer<ReadResult>)>;
+  void StartRead(ReadRequest request, ReadDone done);
   // The same for callers that may block.
   ReadResult Read(ReadRequest request);
   // `name`: what makes the request the same as another; callers that bring the same one at the same

@@ -191,6 +191,13 @@ class Reader::Call final : public Driven {
     std::exchange(done_, nullptr)(std::move(result_));
   }
 
+  void GiveUp() override {
+    loop_.Unwatch(this);
+    if (race_ != nullptr) race_->Take();
+    race_ = nullptr;
+    done_ = nullptr;
+  }
+
   NodeLink& Node(int index) const { return *reader_.nodes_[static_cast<size_t>(index)]; }
 
   Reader& reader_;

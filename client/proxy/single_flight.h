@@ -13,9 +13,26 @@
 #include <vector>
 
 #include "common/util/clock.h"
+#include "common/util/contain.h"
 #include "common/util/mutex.h"
 
 namespace chatchain {
+
+// An answer that is its holder's own, or that others read too. Not thread-safe.
+template <typename Answer>
+class SharedAnswer {
+ public:
+  SharedAnswer(Answer own = {}) : own_(std::move(own)) {}
+  explicit SharedAnswer(std::shared_ptr<const Answer> common) : common_(std::move(common)) {}
+
+  const Answer& get() const { return common_ != nullptr ? *common_ : own_; }
+  // Copies only what others read too.
+  Answer Take() && { return common_ != nullptr ? Answer(*common_) : std::move(own_); }
+
+ private:
+  Answer own_;
+  std::shared_ptr<const Answer> common_;
+};
 
 template <typename Answer>
 class SingleFlight {
@@ -55,7 +72,9 @@ class SingleFlight {
         MutexLock lock(all_.mutex_);
         followers.swap(flight_->followers);
       }
-      for (const Landed& landed : followers) landed(answer);
+      for (const Landed& landed : followers) {
+        Contained("sharing an answer", [&] { landed(answer); });
+      }
     }
 
    private:
@@ -84,9 +103,9 @@ class SingleFlight {
     return {.joined = true};
   }
 
-  // The answer of `work(then)`, which calls then(answer) once; or a copy of another caller's who is
-  // at work on the same `key`: done(answer, shared). Only what is `good(answer)` is shared. Calls
-  // `work` at most once.
+  // The answer of `work(then)`, which calls then(answer) once; or that of another caller who is at
+  // work on the same `key`: done(answer, joined). Only what is `good(answer)` is shared, and it is
+  // not copied. Calls `work` at most once. Where that one forgets `then`, `done` is forgotten too.
   template <typename Work, typename Good, typename Done>
   void Share(const std::string& key, SteadyTime deadline, Work work, Good good, Done done) {
     struct Caller {
@@ -95,17 +114,21 @@ class SingleFlight {
     };
     const auto caller = std::make_shared<Caller>(Caller{std::move(work), std::move(done)});
     Entry entry = Enter(key, deadline, [caller](const std::shared_ptr<const Answer>& answer) {
-      if (answer != nullptr) return caller->done(*answer, true);
+      if (answer != nullptr) return caller->done(SharedAnswer<Answer>(answer), true);
       // It may be different for this one, who may have more time.
       caller->work([caller](Answer own) { caller->done(std::move(own), false); });
     });
     if (entry.joined) return;
     const std::shared_ptr<Lead> lead = std::move(entry.lead);
     caller->work([caller, lead, good](Answer own) {
-      if (lead != nullptr && lead->Close()) {
-        lead->Land(good(own) ? std::make_shared<const Answer>(own) : nullptr);
+      if (lead == nullptr || !lead->Close()) return caller->done(std::move(own), false);
+      if (!good(own)) {
+        lead->Land(nullptr);
+        return caller->done(std::move(own), false);
       }
-      caller->done(std::move(own), false);
+      const auto all = std::make_shared<const Answer>(std::move(own));
+      lead->Land(all);
+      caller->done(SharedAnswer<Answer>(all), false);
     });
   }
 

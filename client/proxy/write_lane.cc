@@ -7,13 +7,15 @@
 #include "client/proxy/batch_answer.h"
 #include "client/proxy/upstream.h"
 #include "common/protocol/limits.h"
+#include "common/util/contain.h"
 
 namespace chatchain {
 
 namespace {
 
-// Room for the braces around the items.
-constexpr size_t kBatchMaxBytes = limits::kBatchBodyMaxBytes - 1024;
+// As much as one chunk of a client's own batch: see writer.cc.
+constexpr size_t kBatchMaxBytes = 2 * 1024 * 1024;
+static_assert(kBatchMaxBytes < limits::kBatchBodyMaxBytes);
 
 }  // namespace
 
@@ -92,25 +94,34 @@ WriteLane::Batch WriteLane::Collect() {
 
 void WriteLane::Send() {
   while (true) {
-    Batch batch;
+    BatchPtr batch;
     {
       MutexLock lock(mutex_);
       called_ = false;
       if (in_flight_ >= options_.in_flight) return;
-      batch = Collect();
-      if (batch.empty()) return;
+      batch = std::make_shared<const Batch>(Collect());
+      if (batch->empty()) return;
       ++in_flight_;
     }
-    SendBatch(std::move(batch), options_.copies);
+    TrySend(batch, options_.copies);
   }
 }
 
-void WriteLane::SendBatch(Batch batch, int copies) {
+void WriteLane::TrySend(const BatchPtr& batch, int copies) {
+  if (Contained("sending a batch of writes", [&] { SendBatch(batch, copies); })) return;
+  {
+    MutexLock lock(mutex_);
+    --in_flight_;
+  }
+  ReportFailure(*batch, 0, link_->address() + ": a batch could not be sent");
+}
+
+void WriteLane::SendBatch(const BatchPtr& batch, int copies) {
   // The latest of the deadlines: each waiter keeps its own.
-  SteadyTime deadline = batch.front()->deadline();
+  SteadyTime deadline = batch->front()->deadline();
   size_t bytes = 0;
   size_t messages = 0;
-  for (const auto& op : batch) {
+  for (const auto& op : *batch) {
     deadline = std::max(deadline, op->deadline());
     bytes += op->items_json().size() + 1;
     messages += op->count();
@@ -122,7 +133,7 @@ void WriteLane::SendBatch(Batch batch, int copies) {
   if (waits) request.headers.Add("ChatChain-Acks", std::to_string(copies));
   request.body.reserve(bytes + 16);
   request.body = "{\"messages\":[";
-  for (const auto& op : batch) {
+  for (const auto& op : *batch) {
     if (request.body.back() != '[') request.body.push_back(',');
     request.body.append(op->items_json());
   }
@@ -132,30 +143,40 @@ void WriteLane::SendBatch(Batch batch, int copies) {
   link_->metrics().batch_items.fetch_add(messages, std::memory_order_relaxed);
   const SteadyTime begin = clock_.Steady();
   link_->Ask(std::move(request), Expect::kObject, deadline, nullptr, waits,
-             [self = shared_from_this(), batch = std::move(batch), begin,
-              waits](const NodeAnswer& answer) {
-               if (waits && answer.response.status == 422) return self->SendBatch(batch, 1);
-               self->OnAnswer(batch, begin, answer);
+             [self = shared_from_this(), batch, begin, waits](const NodeAnswer& answer) {
+               if (waits && answer.response.status == 422) return self->TrySend(batch, 1);
+               self->OnAnswer(*batch, begin, answer);
              });
 }
 
 void WriteLane::OnAnswer(const Batch& batch, SteadyTime begin, const NodeAnswer& answer) {
-  const auto took = std::chrono::duration_cast<std::chrono::microseconds>(clock_.Steady() - begin);
-  const int64_t usual = expected_us_;
-  expected_us_ = usual == 0 ? took.count() : (7 * usual + took.count()) / 8;
   {
     MutexLock lock(mutex_);
     --in_flight_;
   }
-  // First what waits for the node, then those who wait for the answer: they are many.
-  Send();
-  Distribute(batch, answer);
+  size_t reported = 0;
+  const bool handled = Contained("the answer to a batch of writes", [&] {
+    const auto took =
+        std::chrono::duration_cast<std::chrono::microseconds>(clock_.Steady() - begin);
+    const int64_t usual = expected_us_;
+    expected_us_ = usual == 0 ? took.count() : (7 * usual + took.count()) / 8;
+    // First what waits for the node, then those who wait for the answer: they are many.
+    Send();
+    Distribute(batch, answer, &reported);
+  });
+  if (!handled) {
+    ReportFailure(batch, reported, link_->address() + ": its answer could not be handled");
+  }
 }
 
-void WriteLane::Distribute(const Batch& batch, const NodeAnswer& answer) {
+void WriteLane::ReportFailure(const Batch& batch, size_t from, const std::string& why) {
+  for (size_t i = from; i < batch.size(); ++i) batch[i]->ReportFailure(why);
+}
+
+void WriteLane::Distribute(const Batch& batch, const NodeAnswer& answer, size_t* reported) {
   if (answer.verdict.finality == Finality::kFailed) {
-    for (const auto& op : batch) op->ReportFailure(answer.error);
-    return;
+    *reported = batch.size();
+    return ReportFailure(batch, 0, answer.error);
   }
   const auto node_id = answer.response.headers.Get("ChatChain-Node").value_or("");
   const auto token = answer.response.headers.Get("ChatChain-Session").value_or("");
@@ -164,7 +185,9 @@ void WriteLane::Distribute(const Batch& batch, const NodeAnswer& answer) {
     const ItemReport refusal{
         .status = answer.response.status, .body = answer.response.body, .verdict = answer.verdict};
     for (const auto& op : batch) {
-      op->ReportItems(node_, node_id, token, std::vector<ItemReport>(op->count(), refusal));
+      const std::vector<ItemReport> refusals(op->count(), refusal);
+      ++*reported;
+      op->ReportItems(node_, node_id, token, refusals);
     }
     return;
   }
@@ -174,10 +197,9 @@ void WriteLane::Distribute(const Batch& batch, const NodeAnswer& answer) {
   auto items = ParseBatchAnswer(answer.response.body, expected);
   if (!items) {
     link_->ReportGarbage("a batch answer that does not fit its batch");
-    for (const auto& op : batch) {
-      op->ReportFailure(link_->address() + ": a batch answer that does not fit its batch");
-    }
-    return;
+    *reported = batch.size();
+    return ReportFailure(batch, 0,
+                         link_->address() + ": a batch answer that does not fit its batch");
   }
   if (options_.copies > 1) {
     for (ItemReport& item : *items) item.copies = CopiesOf(item.body);
@@ -185,9 +207,10 @@ void WriteLane::Distribute(const Batch& batch, const NodeAnswer& answer) {
   size_t begin = 0;
   for (const auto& op : batch) {
     const auto first = items->begin() + static_cast<std::ptrdiff_t>(begin);
-    op->ReportItems(node_, node_id, token,
-                    {first, first + static_cast<std::ptrdiff_t>(op->count())});
+    const std::vector<ItemReport> its(first, first + static_cast<std::ptrdiff_t>(op->count()));
     begin += op->count();
+    ++*reported;
+    op->ReportItems(node_, node_id, token, its);
   }
 }
 

@@ -12,6 +12,7 @@
 #include <atomic>
 #include <deque>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "client/proxy/node_link.h"
@@ -46,6 +47,7 @@ class WriteLane : public std::enable_shared_from_this<WriteLane> {
 
  private:
   using Batch = std::vector<std::shared_ptr<WriteOp>>;
+  using BatchPtr = std::shared_ptr<const Batch>;
 
   // On the loop: sends what there is, as far as requests may be in flight.
   void Send() EXCLUDES(mutex_);
@@ -54,9 +56,13 @@ class WriteLane : public std::enable_shared_from_this<WriteLane> {
   bool Full() const REQUIRES(mutex_);
   void Forget(const WriteOp& op) REQUIRES(mutex_);
   void DropUnwanted(SteadyTime now) REQUIRES(mutex_);
-  void SendBatch(Batch batch, int copies);
-  void OnAnswer(const Batch& batch, SteadyTime begin, const NodeAnswer& answer);
-  void Distribute(const Batch& batch, const NodeAnswer& answer);
+  // Whatever fails, each op of `batch` gets its report.
+  void TrySend(const BatchPtr& batch, int copies) EXCLUDES(mutex_);
+  void SendBatch(const BatchPtr& batch, int copies);
+  void OnAnswer(const Batch& batch, SteadyTime begin, const NodeAnswer& answer) EXCLUDES(mutex_);
+  // `*reported`: so many, from the first on, have their report.
+  void Distribute(const Batch& batch, const NodeAnswer& answer, size_t* reported);
+  void ReportFailure(const Batch& batch, size_t from, const std::string& why);
 
   const int node_;
   const std::shared_ptr<NodeLink> link_;

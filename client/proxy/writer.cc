@@ -16,8 +16,10 @@ namespace chatchain {
 
 namespace {
 
-// Below the protocol's bound on a body, with room for the braces.
-constexpr size_t kChunkMaxBytes = limits::kBatchBodyMaxBytes - 64 * 1024;
+// Far below the protocol's bound on a body: what a node answers is about as large, and it is taken
+// apart on an event loop, where others wait. Commits of so many bytes cost little more each.
+constexpr size_t kChunkMaxBytes = 2 * 1024 * 1024;
+static_assert(kChunkMaxBytes + limits::kMessageBodyMaxBytes < limits::kBatchBodyMaxBytes);
 // Fan-out: silence of all ready nodes after which the doubtful ones are asked as well.
 constexpr int64_t kStall_ms = 500;
 // How long slower nodes may take to become a copy before one that has the message is asked what it
@@ -382,6 +384,14 @@ class FanOutWriter::Call final : public Driven {
     loop_.Unwatch(this);
     counted_.reset();
     std::exchange(done_, nullptr)(std::move(result_));
+  }
+
+  void GiveUp() override {
+    loop_.Unwatch(this);
+    counted_.reset();
+    if (op_ != nullptr) op_->Close();
+    if (asking_ != nullptr) asking_->cancellation.Cancel();
+    done_ = nullptr;
   }
 
   FanOutWriter& writer_;

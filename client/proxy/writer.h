@@ -58,7 +58,8 @@ class FanOutWriter {
   // `crowded`: the lead first, then the nodes behind it.
   Choice ChooseNow(bool crowded);
   using Lanes = std::vector<std::shared_ptr<WriteLane>>;  // by node index
-  // Those whose nodes wait for `copies`. Valid as long as this object.
+  // Those whose nodes wait for `copies`. Valid as long as this object. REQUIRES: not more copies
+  // than nodes, which bounds what is made.
   const Lanes& LanesFor(int copies) EXCLUDES(lanes_mutex_);
   Lanes MakeLanes(const WriteLaneOptions& options);
 

@@ -5,7 +5,6 @@
 
 #include <cerrno>
 #include <nlohmann/json.hpp>
-#include <system_error>
 
 #include "client/terminal/history.h"
 #include "client/terminal/messages.h"
@@ -13,6 +12,7 @@
 #include "client/terminal/tail.h"
 #include "common/protocol/json.h"
 #include "common/protocol/limits.h"
+#include "common/util/error_text.h"
 #include "common/util/log.h"
 
 namespace chatchain::terminal {
@@ -52,7 +52,7 @@ Result<std::string, Failure> ReadText() {
     const ssize_t n = read(STDIN_FILENO, text.data() + size, text.size() - size);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) {
-      return Err(Failed("cannot read standard input: " + std::generic_category().message(errno)));
+      return Err(Failed("cannot read standard input: " + ErrorText(errno)));
     }
     if (n == 0) break;
     size += static_cast<size_t>(n);

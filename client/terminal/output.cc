@@ -8,10 +8,10 @@
 #include <algorithm>
 #include <cerrno>
 #include <climits>
-#include <system_error>
 
 #include "client/terminal/show.h"
 #include "common/util/encoding.h"
+#include "common/util/error_text.h"
 #include "common/util/log.h"
 
 namespace chatchain::terminal {
@@ -52,7 +52,7 @@ Result<void, std::string> WriteOut(std::string_view text, const SignalsWait* sig
       pollfd out{STDOUT_FILENO, POLLOUT, 0};
       poll(&out, 1, -1);
     } else if (errno != EINTR) {
-      return Err("cannot write to standard output: " + std::generic_category().message(errno));
+      return Err("cannot write to standard output: " + ErrorText(errno));
     }
   } while (!text.empty());
   return {};

@@ -14,6 +14,7 @@
 
 #include "common/protocol/json.h"
 #include "common/protocol/limits.h"
+#include "common/util/error_text.h"
 
 namespace chatchain::terminal {
 
@@ -22,10 +23,6 @@ namespace {
 constexpr int kVersion = 1;
 // A token, the ids, and filters of the longest names with every byte escaped.
 constexpr size_t kMaxBytes = 256 * 1024;
-
-std::string Errno() {
-  return std::generic_category().message(errno);
-}
 
 class File {
  public:
@@ -66,7 +63,7 @@ Result<void, std::string> StateFile::Open(const std::string& path, std::string f
 
   const std::string lock_path = path_ + ".lock";
   lock_ = open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-  if (lock_ < 0) return Err("--state: cannot open " + lock_path + ": " + Errno());
+  if (lock_ < 0) return Err("--state: cannot open " + lock_path + ": " + ErrorText(errno));
   if (flock(lock_, LOCK_EX | LOCK_NB) != 0) {
     return Err("--state: " + path_ + " is in use by another chatchain tail");
   }
@@ -77,14 +74,14 @@ Result<void, std::string> StateFile::Read() {
   const File file(open(path_.c_str(), O_RDONLY | O_CLOEXEC));
   if (file.fd() < 0) {
     if (errno == ENOENT) return {};
-    return Err("--state: cannot read " + path_ + ": " + Errno());
+    return Err("--state: cannot read " + path_ + ": " + ErrorText(errno));
   }
   std::string text(kMaxBytes + 1, '\0');
   size_t size = 0;
   while (size < text.size()) {
     const ssize_t n = read(file.fd(), text.data() + size, text.size() - size);
     if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return Err("--state: cannot read " + path_ + ": " + Errno());
+    if (n < 0) return Err("--state: cannot read " + path_ + ": " + ErrorText(errno));
     if (n == 0) break;
     size += static_cast<size_t>(n);
   }
@@ -138,7 +135,7 @@ Result<void, std::string> StateFile::Save(std::string after, bool durable) {
 
   const std::string beside = path_ + ".new";
   const auto failed = [&](const std::string& what) {
-    return Err("--state: cannot " + what + ": " + Errno());
+    return Err("--state: cannot " + what + ": " + ErrorText(errno));
   };
   const File file(open(beside.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
   if (file.fd() < 0) return failed("write " + beside);

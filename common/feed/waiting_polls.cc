@@ -5,6 +5,8 @@
 #include <utility>
 #include <vector>
 
+#include "common/util/contain.h"
+
 namespace chatchain::feed {
 
 namespace {
@@ -142,7 +144,9 @@ void WaitingPolls::Schedule() {
     std::vector<std::shared_ptr<Poll>> all;
     all.reserve(polls_.size());
     for (const auto& [until, poll] : polls_) all.push_back(poll);
-    for (const auto& poll : all) poll->Take();
+    for (const auto& poll : all) {
+      Contained("a poll that waits", [&] { poll->Take(); });
+    }
     Schedule();
   });
 }

@@ -14,6 +14,7 @@
 #include "common/http/client_call.h"
 #include "common/http/client_core.h"
 #include "common/http/exchange.h"
+#include "common/util/error_text.h"
 
 namespace chatchain::http {
 

@@ -85,7 +85,7 @@ class Client {
 
   // The same without a thread, on `loop`, which outlives this object. `done` is called once, on the
   // loop, never within this call; a deadline is seen up to EventLoop::kTick late. Where the loop
-  // stops first, `done` is dropped. The client may end before its calls.
+  // stops first, or this call throws, `done` is dropped. The client may end before its calls.
   using Done = std::function<void(Result<ClientResponse, TransportError>)>;
   void Start(EventLoop& loop, ClientRequest request, SteadyTime deadline,
              const Cancellation* cancellation, Done done);

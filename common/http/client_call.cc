@@ -12,6 +12,8 @@
 #include <utility>
 
 #include "common/http/exchange.h"
+#include "common/util/contain.h"
+#include "common/util/error_text.h"
 
 namespace chatchain::http {
 
@@ -68,13 +70,55 @@ class LoopCall final : public EventLoop::Timed, public std::enable_shared_from_t
   // somebody else may have by then.
   ~LoopCall() override { call_.Unwatch(); }
 
-  // On any thread. The first bytes leave on it, where a connection is there.
+  // On any thread. The first bytes leave on it, where a connection is there. Where this throws,
+  // `done` is dropped.
   void Begin() {
+    try {
+      TryBegin();
+    } catch (...) {
+      GiveUp();
+      throw;
+    }
+  }
+
+  void OnDue() override {
+    Guarded([&] {
+      if (done_ == nullptr) return;
+      if (phase_ == Phase::kResolving) return Resolve(/*again=*/true);
+      timed_out_ = true;
+      ::shutdown(fd_, SHUT_RDWR);
+    });
+  }
+
+ private:
+  enum class Phase { kResolving, kConnecting, kExchanging };
+
+  // On the loop. What throws ends this call: nobody else would.
+  template <typename Work>
+  void Guarded(Work work) {
+    if (Contained("a call to a server", work) || done_ == nullptr) return;
+    if (!Contained("the end of a call to a server", [this] {
+          Finish(Err(call_.Fail(Kind::kBroken, "the exchange could not be handled")));
+        })) {
+      GiveUp();
+    }
+  }
+
+  void GiveUp() {
+    done_ = nullptr;
+    call_.Unwatch();
+    if (watched_) loop_.Unwatch(this);
+    CloseConnection();
+  }
+
+  void TryBegin() {
     auto head = MakeRequestHead(request_, core_->address);
     if (!head || call_.Cancelled() || Now() >= call_.deadline) {
       loop_.Post([self = shared_from_this(), bad = !head] {
-        self->Finish(Err(bad ? self->call_.Fail(Kind::kBroken, kNotARequest)
-                             : self->call_.Fail(Kind::kTimeout, "no time was left")));
+        self->Guarded([&] {
+          self->Finish(Err(bad ? self->call_.Fail(Kind::kBroken, kNotARequest)
+                               : self->call_.Fail(Kind::kTimeout, "no time was left")));
+        });
       });
       return;
     }
@@ -82,7 +126,8 @@ class LoopCall final : public EventLoop::Timed, public std::enable_shared_from_t
     kept_ = core_->idle_on_loop.Take(
         [this](const LoopConnection& connection) { return connection.loop() == &loop_; });
     if (kept_ == nullptr) {
-      loop_.Post([self = shared_from_this()] { self->Resolve(/*again=*/false); });
+      loop_.Post(
+          [self = shared_from_this()] { self->Guarded([&] { self->Resolve(/*again=*/false); }); });
       return;
     }
     fd_ = kept_->fd();
@@ -92,21 +137,11 @@ class LoopCall final : public EventLoop::Timed, public std::enable_shared_from_t
     exchange_.emplace(call_, head_, request_, core_->options.max_response_bytes);
     const bool watched = call_.Watch(fd_);
     if (!watched || !exchange_->Send(fd_) || exchange_->more_to_send()) {
-      loop_.Post([self = shared_from_this()] { self->GoOn(); });
+      loop_.Post([self = shared_from_this()] { self->Guarded([&] { self->GoOn(); }); });
     } else {
       Read();
     }
   }
-
-  void OnDue() override {
-    if (done_ == nullptr) return;
-    if (phase_ == Phase::kResolving) return Resolve(/*again=*/true);
-    timed_out_ = true;
-    ::shutdown(fd_, SHUT_RDWR);
-  }
-
- private:
-  enum class Phase { kResolving, kConnecting, kExchanging };
 
   // ---- a new connection
 
@@ -149,9 +184,10 @@ class LoopCall final : public EventLoop::Timed, public std::enable_shared_from_t
       if (!call_.Watch(fd)) return Finish(Err(call_.Fail(Kind::kCancelled, "")));
       until_ = std::min(call_.deadline, Now() + ConnectTimeout());
       SetDue(until_);
-      kept_->socket().async_wait(
-          tcp::socket::wait_write,
-          [self = shared_from_this()](const boost::system::error_code&) { self->OnConnected(); });
+      kept_->socket().async_wait(tcp::socket::wait_write,
+                                 [self = shared_from_this()](const boost::system::error_code&) {
+                                   self->Guarded([&] { self->OnConnected(); });
+                                 });
       return;
     }
     Finish(Err(std::move(*error_)));
@@ -196,9 +232,11 @@ class LoopCall final : public EventLoop::Timed, public std::enable_shared_from_t
         [self = shared_from_this(), connection = kept_](const boost::system::error_code& error) {
           if (error || self->done_ == nullptr) return;
           if (self->kept_ != connection) return;
-          // What cannot be sent shows when it is read.
-          (void)self->exchange_->Send(self->fd_);
-          if (self->exchange_->more_to_send()) self->AwaitRoom();
+          self->Guarded([&] {
+            // What cannot be sent shows when it is read.
+            (void)self->exchange_->Send(self->fd_);
+            if (self->exchange_->more_to_send()) self->AwaitRoom();
+          });
         });
   }
 
@@ -206,7 +244,7 @@ class LoopCall final : public EventLoop::Timed, public std::enable_shared_from_t
     kept_->socket().async_read_some(
         kept_->buffer(),
         [self = shared_from_this()](const boost::system::error_code& error, size_t bytes) {
-          self->OnRead(error ? error.value() : 0, bytes);
+          self->Guarded([&] { self->OnRead(error ? error.value() : 0, bytes); });
         });
   }
 

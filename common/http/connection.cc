@@ -8,7 +8,6 @@
 #include <boost/asio/post.hpp>
 #include <cerrno>
 #include <cstring>
-#include <exception>
 #include <utility>
 
 #include "common/http/connection_table.h"
@@ -16,6 +15,7 @@
 #include "common/http/later.h"
 #include "common/http/live_session.h"
 #include "common/http/websocket_session.h"
+#include "common/util/contain.h"
 #include "common/util/log.h"
 
 namespace chatchain::http {
@@ -316,10 +316,13 @@ void Connection::LeaveSlot() {
 
 void Connection::RunTask() {
   const std::shared_ptr<Connection> self = shared_from_this();
-  Run(later_ != nullptr    ? Step::kFinish
-      : source_ != nullptr ? Step::kStream
-                           : Step::kHandle,
-      /*here=*/false);
+  // A connection that somebody else has taken over by then lives on; any other one closes.
+  Contained("a request", [this] {
+    Run(later_ != nullptr    ? Step::kFinish
+        : source_ != nullptr ? Step::kStream
+                             : Step::kHandle,
+        /*here=*/false);
+  });
 }
 
 bool Connection::MayRunHere(Step step) const {
@@ -347,6 +350,43 @@ void Connection::Run(Step step, bool here) {
   }
 }
 
+// The duty to go on with a connection whose answer comes later: once. Where it is forgotten
+// instead, since what would have resumed was given up or has thrown, the client is told that it
+// failed.
+class Connection::Resumption {
+ public:
+  explicit Resumption(std::shared_ptr<Connection> connection)
+      : core_(connection->core_), connection_(std::move(connection)) {
+    core_.resumes.Add();
+  }
+  ~Resumption() {
+    // Anybody may hold any lock here.
+    End([](const std::shared_ptr<Connection>& connection) {
+      boost::asio::post(connection->socket_.get_executor(),
+                        [connection] { connection->OnForgotten(); });
+    });
+  }
+  Resumption(const Resumption&) = delete;
+  Resumption& operator=(const Resumption&) = delete;
+
+  void Resume() {
+    End([](const std::shared_ptr<Connection>& connection) { connection->Resume(); });
+  }
+
+ private:
+  template <typename GoOn>
+  void End(GoOn go_on) {
+    auto connection = std::exchange(connection_, nullptr);
+    if (connection == nullptr) return;
+    Contained("a request", [&] { go_on(connection); });
+    connection.reset();
+    core_.resumes.Remove();  // the last act: nothing of the server is touched after it
+  }
+
+  ServerCore& core_;
+  std::shared_ptr<Connection> connection_;  // null: done
+};
+
 // What is quick is finished on an event loop: at once where this is one, unless answers have led to
 // answers (a pipeline) for a while.
 void Connection::Resume() {
@@ -357,9 +397,17 @@ void Connection::Resume() {
                       [self = shared_from_this()] { self->Run(Step::kFinish, /*here=*/true); });
     return;
   }
-  ++depth;
+  struct Nested {
+    Nested() { ++depth; }
+    ~Nested() { --depth; }
+  } nested;
   Run(Step::kFinish, /*here=*/true);
-  --depth;
+}
+
+void Connection::OnForgotten() {
+  spdlog::error("the answer to {} {} was given up", route_->method, route_->pattern);
+  forgotten_ = true;
+  core_.pool.Post(shared_from_this(), /*urgent=*/false);
 }
 
 Connection::Step Connection::RunHandler() {
@@ -382,19 +430,10 @@ Connection::Step Connection::RunHandler() {
     LeaveSlot();
     WatchPeer(later);
   }
-  ServerCore& core = core_;
-  core.resumes.Add();
-  try {
-    later->Begin([&core, self = shared_from_this()]() mutable {
-      self->Resume();
-      self.reset();
-      core.resumes.Remove();  // the last act: nothing of the server is touched after it
-    });
-  } catch (const std::exception& error) {
-    core.resumes.Remove();
-    later_ = nullptr;
-    return Respond(Guarded([&]() -> Response { throw; }));
-  }
+  Contained("a request", [&] {
+    later->Begin(
+        [resumption = std::make_shared<Resumption>(shared_from_this())] { resumption->Resume(); });
+  });
   return Step::kParked;
 }
 
@@ -421,7 +460,8 @@ Connection::Step Connection::FinishLater() {
     core_.in_flight.fetch_add(1);  // it was admitted when it began
     has_slot_ = true;
   }
-  return Respond(Guarded([&] { return later->Finish(); }));
+  const bool forgotten = std::exchange(forgotten_, false);
+  return Respond(Guarded([&] { return forgotten ? later->GivenUp() : later->Finish(); }));
 }
 
 // What `make` gives, or an answer that says that it failed.
@@ -429,13 +469,10 @@ template <typename Make>
 Response Connection::Guarded(Make make) {
   try {
     return make();
-  } catch (const std::exception& error) {
-    spdlog::error("handler of {} {} failed: {}", route_->method, route_->pattern,
-                  LogSafe(error.what()));
   } catch (...) {
-    spdlog::error("handler of {} {} failed", route_->method, route_->pattern);
+    LogCaught("handler of " + route_->method + " " + route_->pattern);
   }
-  return ProblemResponse(MakeProblem(500, "", "the request could not be handled"));
+  return FailedResponse();
 }
 
 Connection::Step Connection::Respond(Response response) {
@@ -491,10 +528,8 @@ Connection::Step Connection::ContinueStream() {
     BodySource::Step step = BodySource::Step::kAbort;
     try {
       step = source_->Read(&part);
-    } catch (const std::exception& error) {
-      spdlog::error("the body of {} failed: {}", route_->pattern, LogSafe(error.what()));
     } catch (...) {
-      spdlog::error("the body of {} failed", route_->pattern);
+      LogCaught("the body of " + route_->pattern);
     }
     if (step == BodySource::Step::kAbort) {
       source_.reset();

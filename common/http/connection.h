@@ -126,6 +126,7 @@ class Connection final : public WorkerPool::Task, public std::enable_shared_from
     kStream,  // source_ wants to be read
   };
   enum class Verdict : uint8_t { kGoOn, kFinal, kGone };
+  class Resumption;
 
   // -- deadlines
   void Arm(Phase phase, int64_t timeout_ms);
@@ -154,6 +155,7 @@ class Connection final : public WorkerPool::Task, public std::enable_shared_from
   // Goes on with `step`, `here`: on a thread that must not block.
   void Run(Step step, bool here);
   void Resume();
+  void OnForgotten();
   Step RunHandler();
   Step FinishLater();
   void WatchPeer(const std::shared_ptr<LaterAnswer>& later);
@@ -218,6 +220,7 @@ class Connection final : public WorkerPool::Task, public std::enable_shared_from
   bool close_after_answer_ = false;
   bool answered_ = false;  // before the body came, which is now skipped
   bool continue_wanted_ = false;
+  bool forgotten_ = false;  // nobody will resume later_
   bool has_slot_ = false;
   bool closed_ = false;
   bool is_live_ = false;

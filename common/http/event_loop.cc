@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "common/util/contain.h"
 #include "common/util/mutex.h"
 
 namespace chatchain::http {
@@ -36,7 +37,8 @@ class EventLoop::Impl {
       : work_(boost::asio::make_work_guard(io_)), tick_(io_), thread_([this, self, name] {
           pthread_setname_np(pthread_self(), name.c_str());
           current_loop = self;
-          io_.run();
+          while (!Contained("a call on an event loop", [this] { io_.run(); })) {
+          }
         }) {}
 
   void Stop() {
@@ -99,7 +101,9 @@ class EventLoop::Impl {
         }
       }
     }
-    for (const std::shared_ptr<Timed>& timed : due_) timed->OnDue();
+    for (const std::shared_ptr<Timed>& timed : due_) {
+      Contained("a timer on an event loop", [&] { timed->OnDue(); });
+    }
     due_.clear();
     tick_.expires_after(kTick);
     tick_.async_wait([this](const boost::system::error_code& error) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // One thread that waits for many sockets and deadlines at once. What it calls must neither block
-// nor take long.
+// nor take long. What throws there is logged, and ends with what its call alone kept alive; the
+// loop goes on.
 //
 // Thread-safe.
 #pragma once

@@ -9,10 +9,10 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <system_error>
 #include <utility>
 
 #include "common/http/resolver.h"
+#include "common/util/error_text.h"
 
 namespace chatchain::http {
 
@@ -50,10 +50,6 @@ TransportError CallState::Fail(Kind kind, std::string_view what) const {
   // Whatever went wrong after a cancel went wrong because of it.
   if (Cancelled()) return {Kind::kCancelled, address + ": cancelled", sent};
   return {kind, address + ": " + std::string(what), sent};
-}
-
-std::string ErrorText(int error) {
-  return std::generic_category().message(error);
 }
 
 int BeginConnect(const Address& address, int* error) {

@@ -35,8 +35,6 @@ struct CallState {
   TransportError Fail(TransportError::Kind kind, std::string_view what) const;
 };
 
-std::string ErrorText(int error);
-
 // A socket on its way to be connected (errno in *error: EINPROGRESS, or 0: it is already); -1:
 // none.
 int BeginConnect(const Address& address, int* error);

@@ -6,6 +6,7 @@
 #include <functional>
 #include <future>
 #include <memory>
+#include <utility>
 
 #include "common/http/message.h"
 
@@ -15,11 +16,14 @@ class LaterAnswer {
  public:
   virtual ~LaterAnswer() = default;
   // Called once, on the handler's thread. `resume` must be called exactly once and in bounded time,
-  // on any thread, also from within this call.
+  // on any thread, also from within this call. Where it is dropped instead,
+  // because something has thrown, GivenUp() is what the client gets.
   virtual void Begin(std::function<void()> resume) = 0;
   // Called once, after `resume`, on a worker or an event loop. Gives an answer that is neither
   // later nor live.
   virtual Response Finish() = 0;
+  // In place of Finish(), on a worker.
+  virtual Response GivenUp() { return FailedResponse(); }
   // Asked after `resume`. True: Finish() does not block and takes microseconds: it runs on an event
   // loop, within `resume` where that is called on one.
   virtual bool finishes_at_once() const { return false; }
@@ -33,13 +37,15 @@ class LaterAnswer {
   virtual void Cancel() {}
 };
 
-// For callers that may block: the answer itself, where `response` is later.
+// For callers that may block: the answer itself, where `response` is later. Throws where that one
+// is given up.
 inline Response AwaitLater(Response response) {
   if (response.later == nullptr) return response;
   // Shared: who resumes may be at it still when we are woken.
-  const auto resumed = std::make_shared<std::promise<void>>();
-  response.later->Begin([resumed] { resumed->set_value(); });
-  resumed->get_future().wait();
+  auto resumed = std::make_shared<std::promise<void>>();
+  auto done = resumed->get_future();
+  response.later->Begin([resumed = std::move(resumed)] { resumed->set_value(); });
+  done.get();  // throws where nobody will resume
   return response.later->Finish();
 }
 

@@ -57,4 +57,8 @@ Response ProblemResponse(const Problem& problem) {
   return response;
 }
 
+Response FailedResponse() {
+  return ProblemResponse(MakeProblem(500, "", "the request could not be handled"));
+}
+
 }  // namespace chatchain::http

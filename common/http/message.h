@@ -77,5 +77,6 @@ struct Response {
 
 Response JsonResponse(int status, std::string json);
 Response ProblemResponse(const Problem& problem);
+Response FailedResponse();  // 500: a handler has thrown
 
 }  // namespace chatchain::http

@@ -22,12 +22,13 @@
 #include <cstring>
 #include <future>
 #include <optional>
-#include <system_error>
 #include <utility>
 
 #include "common/http/connection.h"
 #include "common/http/connection_table.h"
 #include "common/http/event_loop.h"
+#include "common/util/contain.h"
+#include "common/util/error_text.h"
 #include "common/util/log.h"
 
 namespace chatchain::http {
@@ -45,13 +46,6 @@ constexpr size_t kLeastSpareDescriptors = 512;
 constexpr int64_t kLiveTickNs = 1'000'000'000;
 constexpr size_t kExtraWorkers = 8;      // for routes that are never shed
 constexpr size_t kRefusalsAtOnce = 256;  // refused connections that still get to read their 503
-
-// The errno text in the case that log lines and messages use: "address already in use".
-std::string ErrorText(int error) {
-  std::string text = std::generic_category().message(error);
-  if (!text.empty() && text[0] >= 'A' && text[0] <= 'Z') text[0] = static_cast<char>(text[0] + 32);
-  return text;
-}
 
 std::string HostPort(const std::string& host, uint16_t port) {
   const bool ipv6 = host.find(':') != std::string::npos;
@@ -248,7 +242,7 @@ void Server::Impl::AcceptAll() {
     if (fd >= 0) {
       accept_trouble_ = false;
       accepted_.fetch_add(1, std::memory_order_relaxed);
-      Admit(fd, address);
+      Contained("a new connection", [&] { Admit(fd, address); });
       continue;
     }
     const int error = errno;
@@ -296,12 +290,14 @@ void Server::Impl::Tick() {
   tick_->expires_after(std::chrono::milliseconds(tick_ms_));
   tick_->async_wait([this](const boost::system::error_code& error) {
     if (error) return;
-    const int64_t now_ns = NowNs();
-    table_->CutExpired(now_ns);
-    if (now_ns >= live_tick_ns_) {
-      live_tick_ns_ = now_ns + kLiveTickNs;
-      TickLive();
-    }
+    Contained("the clock of the server", [this] {
+      const int64_t now_ns = NowNs();
+      table_->CutExpired(now_ns);
+      if (now_ns >= live_tick_ns_) {
+        live_tick_ns_ = now_ns + kLiveTickNs;
+        TickLive();
+      }
+    });
     Tick();
   });
 }
@@ -313,7 +309,9 @@ void Server::Impl::TickLive() {
     std::vector<std::shared_ptr<Connection>> all;
     all.reserve(core->live.size());
     for (Connection* connection : core->live) all.push_back(connection->shared_from_this());
-    for (const auto& connection : all) connection->TickLive();
+    for (const auto& connection : all) {
+      Contained("a live answer", [&] { connection->TickLive(); });
+    }
   });
 }
 

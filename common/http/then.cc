@@ -21,6 +21,7 @@ class Finished final : public LaterAnswer {
   bool waits_long() const override { return inner_->waits_long(); }
   void Cancel() override { inner_->Cancel(); }
   Response Finish() override { return finish_(inner_->Finish()); }
+  Response GivenUp() override { return finish_(inner_->GivenUp()); }
 
  private:
   const std::shared_ptr<LaterAnswer> inner_;
@@ -45,6 +46,9 @@ class OnWorker final : public LaterAnswer {
   }
   Response Finish() override {
     return finish_(answer_.later != nullptr ? answer_.later->Finish() : std::move(answer_));
+  }
+  Response GivenUp() override {
+    return finish_(answer_.later != nullptr ? answer_.later->GivenUp() : FailedResponse());
   }
 
  private:

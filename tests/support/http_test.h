@@ -17,10 +17,13 @@
 #include <string_view>
 #include <utility>
 
+#include "tests/support/sanitized.h"
+
 namespace chatchain::http::testing {
 
 using Clock = std::chrono::steady_clock;
-inline constexpr std::chrono::milliseconds kPatience{10'000};
+using chatchain::testing::kSanitized;
+inline constexpr std::chrono::milliseconds kPatience{kSanitized ? 60'000 : 10'000};
 
 inline sockaddr_in Loopback(uint16_t port) {
   sockaddr_in address{};

@@ -16,6 +16,8 @@
 #include <iterator>
 #include <thread>
 
+#include "tests/support/sanitized.h"
+
 namespace chatchain::testing {
 
 namespace {
@@ -46,7 +48,7 @@ std::string ProgramDir() {
 }  // namespace
 
 bool Eventually(milliseconds patience, const std::function<bool()>& holds, milliseconds pause) {
-  const auto deadline = SteadyClock::now() + patience;
+  const auto deadline = SteadyClock::now() + patience * (kSanitized ? 4 : 1);
   while (!holds()) {
     if (SteadyClock::now() >= deadline) return false;
     std::this_thread::sleep_for(pause);

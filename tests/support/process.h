@@ -19,7 +19,8 @@ namespace chatchain::testing {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-// True as soon as `holds` does; false when it never did until `patience` had passed. Polls.
+// True as soon as `holds` does; false when it never did until `patience` had passed (under a
+// sanitizer: four times that). Polls.
 bool Eventually(milliseconds patience, const std::function<bool()>& holds,
                 milliseconds pause = milliseconds(10));
 

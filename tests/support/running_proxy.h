@@ -5,6 +5,7 @@
 #include <catch2/catch.hpp>
 #include <chrono>
 #include <functional>
+#include <future>
 #include <memory>
 #include <string>
 #include <thread>
@@ -126,6 +127,25 @@ inline ScriptedAnswer Sound(const ScriptedRequest& request) {
   return request.target.find('?') != std::string::npos || request.target == "/messages"
              ? NodeSays(200, kFullPage)
              : NodeSays(200, kObject);
+}
+
+// Keeps those who come until it is opened.
+class Gate {
+ public:
+  void Wait() const { opened_.wait(); }
+  void Open() { open_.set_value(); }
+
+ private:
+  std::promise<void> open_;
+  const std::shared_future<void> opened_ = open_.get_future().share();
+};
+
+// A node that answers once the gate is open.
+inline ScriptedNode::Script Behind(const Gate& gate, ScriptedNode::Script script) {
+  return [&gate, script = std::move(script)](const ScriptedRequest& request) {
+    gate.Wait();
+    return script(request);
+  };
 }
 
 inline const Strategy kStrategies[] = {Strategy::kFanout, Strategy::kHedged, Strategy::kFailover};

@@ -23,12 +23,6 @@ namespace chatchain::http::testing {
 
 using std::chrono::milliseconds;
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-inline constexpr bool kSanitized = true;
-#else
-inline constexpr bool kSanitized = false;
-#endif
-
 // Looks again until it holds; false after kPatience.
 inline bool Eventually(const std::function<bool()>& holds) {
   const auto until = Clock::now() + kPatience;

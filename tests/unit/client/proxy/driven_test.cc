@@ -5,8 +5,11 @@
 #include <catch2/catch.hpp>
 #include <functional>
 #include <memory>
+#include <stdexcept>
 #include <thread>
 #include <vector>
+
+#include "common/util/log.h"
 
 namespace chatchain {
 
@@ -15,10 +18,13 @@ namespace {
 class Stepped final : public Driven {
  public:
   explicit Stepped(std::function<void()> step) : step_(std::move(step)) {}
+  int given_up() const { return given_up_; }
 
  private:
   void Step() override { step_(); }
+  void GiveUp() override { ++given_up_; }
   const std::function<void()> step_;
+  int given_up_ = 0;
 };
 
 }  // namespace
@@ -40,6 +46,17 @@ TEST_CASE("a kick within a step makes another one, afterwards", "[driven]") {
   CHECK(steps == 5);
   driven->OnDue();
   CHECK(steps == 6);
+}
+
+TEST_CASE("a step that throws ends its request, and no later kick is stuck behind it", "[driven]") {
+  spdlog::set_level(spdlog::level::off);
+  int steps = 0;
+  const auto driven = std::make_shared<Stepped>([&] {
+    if (++steps == 2) throw std::runtime_error("broken");
+  });
+  for (int i = 0; i < 4; ++i) driven->Kick();
+  CHECK(steps == 4);
+  CHECK(driven->given_up() == 1);
 }
 
 TEST_CASE("steps run one at a time, and no kick is lost", "[driven]") {

@@ -162,7 +162,8 @@ TEST_CASE("while many write, copies are the pulls of peers; the rest is asked wh
   }
   for (auto& client : clients) CHECK(client.get() == kEach);
   // Two records a message, or more, would be what two nodes took.
-  if (known == 2) CHECK(items < 3 * kClients * kEach / 2);
+  // A sanitizer makes every lead late, and then the others are right to be asked.
+  if (known == 2 && !kSanitized) CHECK(items < 3 * kClients * kEach / 2);
 }
 
 TEST_CASE("while many write, one node alone stores all, and says that nobody else has it",

@@ -103,12 +103,8 @@ TEST_CASE("a node that lies about its heads misleads nobody", "[proxy]") {
 
 TEST_CASE("identical reads in flight share one request to a node", "[proxy]") {
   constexpr int kClients = 12;
-  std::promise<void> release;
-  const std::shared_future<void> released = release.get_future().share();
-  ScriptedNode node([&](const ScriptedRequest& request) {
-    released.wait();
-    return Sound(request);
-  });
+  Gate gate;
+  ScriptedNode node(Behind(gate, Sound));
   Running proxy(Config({node.address()}));
   proxy.AwaitProbes();
   const std::string token = TokenCodec(kCluster).EncodeSession({});
@@ -127,7 +123,7 @@ TEST_CASE("identical reads in flight share one request to a node", "[proxy]") {
   clients.push_back(std::async(std::launch::async, [&] { return proxy.Get("/messages?limit=7"); }));
   proxy.Await([&] { return proxy.Metric("chatchain_proxy_requests_in_flight") > kClients + 3; });
   proxy.Await([&] { return node.requests() >= 4; });
-  release.set_value();
+  gate.Open();
   for (auto& client : clients) CHECK(client.get().status == 200);
   // All have reached their handlers, but a slow one may have come after the answer.
   CHECK(node.requests() <= 4 + kClients / 2);
@@ -198,12 +194,11 @@ TEST_CASE("an answer that is not final does not wait for nodes that hang", "[pro
 TEST_CASE("a slow read is hedged; without a budget it moves on once its node is quiet", "[proxy]") {
   for (const int percent : {10, 0}) {
     INFO(percent);
-    std::promise<void> release;
-    const std::shared_future<void> released = release.get_future().share();
+    Gate gate;
     std::atomic<bool> slow{false};
     const auto script = [&](const ScriptedRequest& request) {
       // The first of the two to be asked answers only in the end.
-      if (slow.exchange(false)) released.wait();
+      if (slow.exchange(false)) gate.Wait();
       return Sound(request);
     };
     ScriptedNode one(script);
@@ -222,7 +217,7 @@ TEST_CASE("a slow read is hedged; without a budget it moves on once its node is 
     CHECK(proxy.Metric("chatchain_proxy_hedges_refused_total") == (percent == 0 ? 1 : 0));
     CHECK(took_ms >= (percent == 0 ? 240 : 20));
     CHECK(took_ms < 2500);
-    release.set_value();
+    gate.Open();
   }
 }
 

@@ -274,11 +274,10 @@ TEST_CASE("answers about messages carry a session token, errors of the proxy too
 }
 
 TEST_CASE("nodes and limits can be replaced while it works", "[proxy]") {
-  std::promise<void> release;
-  const std::shared_future<void> released = release.get_future().share();
+  Gate gate;
   std::atomic<bool> hold{false};
   ScriptedNode first([&](const ScriptedRequest& request) {
-    if (hold.exchange(false)) released.wait();
+    if (hold.exchange(false)) gate.Wait();
     return Sound(request);
   });
   ScriptedNode second(Sound);
@@ -306,7 +305,7 @@ TEST_CASE("nodes and limits can be replaced while it works", "[proxy]") {
   CHECK(proxy.Get("/messages?limit=5").status == 200);
   CHECK(proxy.Get("/messages?limit=5").status == 429);
   // What had begun ends with the node that it began with.
-  release.set_value();
+  gate.Open();
   CHECK(begun.get() == 200);
 
   wanted.nodes = {first.address(), second.address()};
@@ -444,19 +443,15 @@ TEST_CASE("metrics are Prometheus text without duplicates, with monotonic histog
 }
 
 TEST_CASE("a drain finishes what is in flight", "[proxy]") {
-  std::promise<void> release;
-  const std::shared_future<void> released = release.get_future().share();
-  ScriptedNode node([&](const ScriptedRequest& request) {
-    released.wait();
-    return Sound(request);
-  });
+  Gate gate;
+  ScriptedNode node(Behind(gate, Sound));
   Running proxy(Config({node.address()}));
   auto read = std::async(std::launch::async, [&] { return proxy.Get("/messages").status; });
   auto write = std::async(std::launch::async, [&] { return proxy.Post(kMessage).status; });
   proxy.Await([&] { return node.requests() == 2; });
   auto drained = std::async(std::launch::async, [&] { return proxy.app().Drain(5000); });
   CHECK(drained.wait_for(milliseconds(50)) == std::future_status::timeout);
-  release.set_value();
+  gate.Open();
   CHECK(read.get() == 200);
   CHECK(write.get() == 201);
   CHECK(drained.get());

@@ -72,7 +72,7 @@ TEST_CASE("a node that was left is not probed any more, though a request still w
   std::promise<ReadResult> result;
   proxy.StartRead(
       {.target = "/messages/x", .deadline = std::chrono::steady_clock::now() + milliseconds(2'000)},
-      [&](ReadResult read) { result.set_value(std::move(read)); });
+      [&](SharedAnswer<ReadResult> read) { result.set_value(std::move(read).Take()); });
   Await([&] { return reads == 1; });
   proxy.Reconfigure(ConfigOf(new_node.address()));
   const int left = old_probes;

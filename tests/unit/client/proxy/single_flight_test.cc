@@ -3,9 +3,13 @@
 
 #include <catch2/catch.hpp>
 #include <functional>
+#include <memory>
+#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
+
+#include "common/util/log.h"
 
 namespace chatchain {
 namespace {
@@ -91,7 +95,9 @@ TEST_CASE("what is good is shared, and what is not is asked for again", "[single
     flights.Share(
         "key", kEarly, [&](auto then) { working.emplace_back(std::move(then)); },
         [](const std::string& answer) { return answer == "good"; },
-        [&](std::string answer, bool shared) { done.emplace_back(std::move(answer), shared); });
+        [&](SharedAnswer<std::string> answer, bool joined) {
+          done.emplace_back(std::move(answer).Take(), joined);
+        });
   };
   call();
   call();
@@ -106,6 +112,57 @@ TEST_CASE("what is good is shared, and what is not is asked for again", "[single
     working[1]("own");
     CHECK(done.back() == std::pair<std::string, bool>{"own", false});
   }
+}
+
+TEST_CASE("an answer that a thousand share is there once", "[single_flight]") {
+  SingleFlight<std::string> flights;
+  std::function<void(std::string)> working;
+  std::vector<SharedAnswer<std::string>> done;
+  for (int i = 0; i < 1000; ++i) {
+    flights.Share(
+        "key", kEarly, [&](auto then) { working = std::move(then); },
+        [](const std::string&) { return true; },
+        [&](SharedAnswer<std::string> answer, bool) { done.push_back(std::move(answer)); });
+  }
+  working("answer");
+  REQUIRE(done.size() == 1000);
+  for (const auto& answer : done) CHECK(&answer.get() == &done.front().get());
+  // Who takes it has his own; the others still have theirs.
+  CHECK(std::move(done.front()).Take() == "answer");
+  CHECK(done.back().get() == "answer");
+}
+
+TEST_CASE("of those who share an answer one that throws keeps it from nobody", "[single_flight]") {
+  spdlog::set_level(spdlog::level::off);
+  Flights flights;
+  Told told;
+  auto lead = flights.Enter("key", kEarly, told.Hear()).lead;
+  const auto bad = [](const auto&) { throw std::runtime_error("broken"); };
+  CHECK(flights.Enter("key", kEarly, bad).joined);
+  CHECK(flights.Enter("key", kEarly, told.Hear()).joined);
+  lead->Land(std::make_shared<const std::string>("answer"));
+  CHECK(told.all == std::vector<std::string>{"answer"});
+}
+
+TEST_CASE("work that is forgotten is done by those who waited for it", "[single_flight]") {
+  Flights flights;
+  std::vector<std::function<void(std::string)>> working;
+  std::vector<std::string> done;
+  const auto held = std::make_shared<int>(0);
+  for (int i = 0; i < 2; ++i) {
+    flights.Share(
+        "key", kEarly, [&](auto then) { working.emplace_back(std::move(then)); },
+        [](const std::string&) { return true; },
+        [&done, held](SharedAnswer<std::string> answer, bool) {
+          done.push_back(std::move(answer).Take());
+        });
+  }
+  REQUIRE(working.size() == 1);
+  { const auto forgotten = std::exchange(working.front(), nullptr); }
+  REQUIRE(working.size() == 2);
+  CHECK(held.use_count() == 2);  // whoever waited for the first is told by dropping what he gave
+  working.back()("own");
+  CHECK(done == std::vector<std::string>{"own"});
 }
 
 }  // namespace chatchain

@@ -9,11 +9,13 @@
 #include <functional>
 #include <future>
 #include <optional>
+#include <stdexcept>
 #include <thread>
 #include <utility>
 #include <vector>
 
 #include "common/http/client.h"
+#include "common/util/log.h"
 #include "tests/support/http_test.h"
 
 namespace chatchain::http {
@@ -22,6 +24,7 @@ namespace {
 
 using std::chrono::milliseconds;
 using testing::Clock;
+using testing::kPatience;
 using testing::RawListener;
 using testing::RawSocket;
 
@@ -120,6 +123,63 @@ TEST_CASE("whoever is due may set its time again, and unwatch itself and others"
   Await(loop);
   CHECK(rung == 5);
   for (const auto& alarm : alarms) CHECK(alarm.use_count() == 1);
+}
+
+TEST_CASE("what throws on a loop ends itself: not the loop, nor anybody's time", "[http][loop]") {
+  spdlog::set_level(spdlog::level::off);
+  EventLoop loop("test");
+  const auto held = std::make_shared<int>(0);
+  for (int i = 0; i < 3; ++i) {
+    loop.Post([held] { throw std::runtime_error("broken"); });
+    loop.Post([held] { throw 1; });
+  }
+  Await(loop);
+  CHECK(held.use_count() == 1);
+  // Two that are due at once, the first of which throws; and the ticks go on.
+  std::promise<void> rung;
+  std::promise<void> rung_later;
+  const auto bad = std::make_shared<Alarm>([] { throw std::runtime_error("broken"); });
+  const auto good = std::make_shared<Alarm>([&] { rung.set_value(); });
+  const auto later = std::make_shared<Alarm>([&] { rung_later.set_value(); });
+  const SteadyTime now = Clock::now();
+  loop.Post([&] {
+    for (const auto& alarm : {bad, good, later}) loop.Watch(alarm);
+    bad->set_due(now);
+    good->set_due(now);
+    later->set_due(now + 4 * EventLoop::kTick);
+  });
+  rung.get_future().wait();
+  rung_later.get_future().wait();
+  for (const auto& alarm : {bad, good, later}) loop.Unwatch(alarm.get());
+}
+
+TEST_CASE("a call whose end throws ends itself: the next one is answered", "[http][loop]") {
+  spdlog::set_level(spdlog::level::off);
+  RawListener listener;
+  EventLoop loop("test");
+  Client client(listener.address());
+  std::optional<RawSocket> socket;
+  const auto answer = [&] {
+    if (!socket) socket.emplace(listener.Accept());
+    ReadHead(*socket);
+    socket->Send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}");
+  };
+  const auto held = std::make_shared<int>(0);
+  std::promise<void> thrown;
+  client.Start(loop, {}, Clock::now() + kPatience, nullptr, [&thrown, held](auto result) {
+    CHECK(result);
+    thrown.set_value();
+    throw std::runtime_error("broken");
+  });
+  answer();
+  thrown.get_future().wait();
+  Await(loop);
+  CHECK(held.use_count() == 1);
+  std::promise<int> status;
+  client.Start(loop, {}, Clock::now() + kPatience, nullptr,
+               [&](auto result) { status.set_value(result ? result->status : -1); });
+  answer();
+  CHECK(status.get_future().get() == 200);
 }
 
 TEST_CASE("a loop that stops calls nothing more, and drops what waits", "[http][loop]") {

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: MIT
+// For threads on which many things wait: what throws ends itself, and nothing else.
+#pragma once
+
+#include <string_view>
+
+namespace chatchain {
+
+// In a catch block: writes what was caught to the log, `what` being that which failed.
+void LogCaught(std::string_view what);
+
+// Runs `work`. False: it has thrown, which was logged and goes no further.
+template <typename Work>
+bool Contained(std::string_view what, Work&& work) {
+  try {
+    work();
+    return true;
+  } catch (...) {
+    LogCaught(what);
+    return false;
+  }
+}
+
+}  // namespace chatchain
