@@ -236,7 +236,7 @@ class Usage(unittest.TestCase):
         with open("/dev/full", "wb") as full:
             done = run("history", "--to", "full", stdout=full)
             self.assertEqual(done.returncode, 1)
-            self.assertIn("No space", done.err)
+            self.assertIn("no space", done.err)
         shell = ["bash", "-c", '"$@" >&-', "bash"]
         before = len(json_lines(run("history", "--json", "--limit", "all").out))
         for arguments in (["history"], ["send", "--from", "a", "--to", "b", "hi"], ["network"]):
