@@ -297,15 +297,15 @@ SyncDriver::PullResult SyncDriver::TryPull(Peer& peer, bool relay, int64_t wait_
   result.more = answer->more;
   Verdict verdict;
   try {
-    auto connection = storage_.readers().Take();
-    LogStatePtr state = storage_.State();
-    connection->UseState(state);
+    const LogStatePtr published = storage_.State();
+    LogStatePtr state = published;
     if (relay && peer.in_flight) {
       state = std::make_shared<const LogState>(StateAfter(*state, peer.in_flight->ends));
     }
-    verdict =
-        VerifyAnswer(std::move(*answer),
-                     {*state, options_.cluster, options_.node_id, options_.instance}, *connection);
+    verdict = storage_.WithLog(published, [&](LogReader& reader) {
+      return VerifyAnswer(std::move(*answer),
+                          {*state, options_.cluster, options_.node_id, options_.instance}, reader);
+    });
   } catch (const SqliteError& error) {
     return fail(std::string("reading our own log failed: ") + error.what());
   }
@@ -448,9 +448,8 @@ CatchUp::Outcome SyncDriver::Reach(const TokenVector& wanted, SteadyTime deadlin
   const LogStatePtr state = storage_.State();
   if (state->forks.empty()) return outcome;
   try {
-    auto connection = storage_.readers().Take();
-    connection->UseState(state);
-    const std::vector<EpochKey> beyond = BeyondFork(wanted, *state, *connection);
+    const std::vector<EpochKey> beyond = storage_.WithLog(
+        state, [&](LogReader& reader) { return BeyondFork(wanted, *state, reader); });
     outcome.lost.insert(outcome.lost.end(), beyond.begin(), beyond.end());
   } catch (const SqliteError& error) {
     spdlog::warn("a session's branch of a fork cannot be compared with ours: {}", error.what());

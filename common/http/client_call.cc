@@ -249,6 +249,7 @@ class LoopCall final : public EventLoop::Timed, public std::enable_shared_from_t
   }
 
   void OnRead(int error, size_t bytes) {
+    if (done_ == nullptr) return;  // something has thrown meanwhile
     phase_ = Phase::kExchanging;
     if (bytes == 0) return Fail(exchange_->End(error == boost::asio::error::eof ? 0 : error));
     auto done = exchange_->Take(kept_->filled(bytes));

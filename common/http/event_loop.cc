@@ -60,9 +60,9 @@ class EventLoop::Impl {
     bool wake = false;
     {
       MutexLock lock(mutex_);
-      timed->slot_ = timed_.size();
+      timed_.push_back(timed);
+      timed->slot_ = timed_.size() - 1;
       timed->watched_ = true;
-      timed_.push_back(std::move(timed));
       wake = std::exchange(asleep_, false);
     }
     if (wake) boost::asio::post(io_, [this] { Tick(); });

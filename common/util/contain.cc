@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include "common/util/contain.h"
 
+#include <unistd.h>
+
+#include <cstdlib>
 #include <exception>
 
 #include "common/util/log.h"
@@ -15,6 +18,13 @@ void LogCaught(std::string_view what) {
   } catch (...) {
     spdlog::error("{} failed", what);
   }
+}
+
+void EndWithoutMemory() noexcept {
+  // Nothing that allocates.
+  constexpr std::string_view kWhy = "there is no memory left: the program ends; start it again\n";
+  [[maybe_unused]] const auto written = ::write(STDERR_FILENO, kWhy.data(), kWhy.size());
+  std::abort();
 }
 
 }  // namespace chatchain

@@ -477,14 +477,13 @@ Try<Response> NodeApi::GetMessage(Request& request, const SessionRequest& sessio
 Served NodeApi::Serve(const SyncRequest& request) {
   // The state first: the snapshot that is begun afterwards holds at least as much.
   const LogStatePtr state = storage_.State();
-  std::unique_ptr<ReadPool::Lease> lease;
-  TailReader reader(storage_.record_tail(), [&]() -> LogReader& {
-    lease = std::unique_ptr<ReadPool::Lease>(new ReadPool::Lease(storage_.readers().Take()));
-    (*lease)->UseState(state);
-    return **lease;
-  });
+  const auto serve = [&](LogReader& reader) {
+    return ServeSync(request,
+                     {*state, reader, options_.cluster, options_.node_id, options_.instance});
+  };
+  // Who compares chains looks for damage: that is on the disk.
   Served served =
-      ServeSync(request, {*state, reader, options_.cluster, options_.node_id, options_.instance});
+      request.chains ? storage_.WithTables(state, serve) : storage_.WithLog(state, serve);
   Findings findings = served.findings;
   if (state->id_runs_twice) findings.twin = false;  // known
   if (!findings.empty()) {

@@ -121,7 +121,11 @@ int Service::WaitForCopies(const Appended& message, uint64_t arrivals, int neede
       if (known) positions = std::move(*found);
     }
     const int count = known ? copies_.Count(positions) : 1;
-    if (count >= needed || !copies_.WaitForChange(version, deadline)) return count;
+    if (count >= needed) return count;
+    if (copies_.WaitForChange(version, deadline)) continue;
+    // A fork may have had it announced anew meanwhile.
+    const auto found = storage_.PositionsOf(message.message_ref);
+    return std::max(count, found ? copies_.Count(*found) : 1);
   }
 }
 

@@ -319,6 +319,7 @@ void Log::AbandonLiveEpoch(const EpochKey& epoch) {
       "another process writes our epoch {}: node id {} runs twice; a new epoch begins. "
       "Give each node an id of its own",
       ToText(*live_), options_.node_id);
+  record_tail_.Forget(epoch);
   live_.reset();
   id_runs_twice_ = true;
 }

@@ -137,6 +137,7 @@ void Log::LowerSealing(const EpochKey& key, Loose* loose) {
 
 void Log::LowerHeadOnce(const EpochKey& key, Seq damaged, Loose* loose) {
   if (live_ == key) live_.reset();
+  record_tail_.Forget(key);
   EpochState& state = Touch(key);
   if (state.head.seq < damaged) return;
   // Records that are damaged or gone do not say (truly) which messages they were for.

@@ -2,6 +2,8 @@
 #include "node/store/record_tail.h"
 
 #include <algorithm>
+#include <new>
+#include <string_view>
 #include <utility>
 
 namespace chatchain {
@@ -12,13 +14,18 @@ namespace {
 // own memory.
 constexpr size_t kOverheadBytes = 1024;
 
+// As the object has it, and as JSON, where a control character takes six bytes.
+size_t BytesOf(std::string_view text) {
+  const auto controls =
+      std::count_if(text.begin(), text.end(), [](unsigned char c) { return c < 0x20; });
+  return 2 * text.size() + 5 * static_cast<size_t>(controls);
+}
+
 size_t BytesOf(const WireRecord& wire) {
-  size_t body = wire.payload ? wire.payload->size() * 4 / 3 : 0;
-  if (const auto& message = wire.message) {
-    body += message->sender.size() + message->recipient.size() + message->room.size() +
-            message->text.size() + message->key.size();
-  }
-  return kOverheadBytes + 2 * body;
+  if (!wire.message) return kOverheadBytes;
+  const Message& message = *wire.message;
+  return kOverheadBytes + BytesOf(message.sender) + BytesOf(message.recipient) +
+         BytesOf(message.room) + BytesOf(message.text) + BytesOf(message.key);
 }
 
 }  // namespace
@@ -27,7 +34,11 @@ RecordTail::Kept::Kept(WireRecord wire, int64_t message_ref)
     : wire_(std::move(wire)), message_ref_(message_ref), bytes_(BytesOf(wire_)) {}
 
 const std::string& RecordTail::Kept::Json() const {
-  std::call_once(encoded_, [this] { AppendWireRecord(&json_, wire_); });
+  std::call_once(encoded_, [this] {
+    std::string json;
+    AppendWireRecord(&json, wire_);
+    json_ = std::move(json);
+  });
   return json_;
 }
 
@@ -37,6 +48,17 @@ bool RecordTail::Run::Continues(const Record& record, const Hash& chain_before) 
   return last.seq + 1 == record.seq && last.chain == chain_before;
 }
 
+void RecordTail::Run::Append(std::shared_ptr<Kept> kept, size_t max_bytes) {
+  records.push_back(std::move(kept));
+  bytes += records.back()->bytes_;
+  while (bytes > max_bytes) {
+    const Kept& first = *records.front();
+    bytes -= first.bytes_;
+    before = {first.record().seq, first.record().chain};
+    records.pop_front();
+  }
+}
+
 void RecordTail::Add(WireRecord wire, const Hash& chain_before, int64_t message_ref) {
   if (options_.max_bytes == 0) return;
   if (!pending_.Continues(wire.record, chain_before)) {
@@ -44,7 +66,7 @@ void RecordTail::Add(WireRecord wire, const Hash& chain_before, int64_t message_
     pending_.epoch = wire.record.epoch;
     pending_.before = {wire.record.seq - 1, chain_before};
   }
-  pending_.records.push_back(std::make_shared<Kept>(std::move(wire), message_ref));
+  pending_.Append(std::make_shared<Kept>(std::move(wire), message_ref), options_.max_bytes);
 }
 
 void RecordTail::NoteCopy(int64_t message_ref) {
@@ -60,26 +82,25 @@ void RecordTail::NoteCopy(int64_t message_ref) {
   note(run_);
 }
 
-void RecordTail::Committed() {
+void RecordTail::Forget(const EpochKey& epoch) {
+  if (pending_.epoch == epoch) pending_.Clear();
+  MutexLock lock(mutex_);
+  if (run_.epoch == epoch) run_.Clear();
+}
+
+void RecordTail::Committed() noexcept {
   if (pending_.records.empty()) return;
-  std::vector<std::shared_ptr<Kept>> dropped;  // destroyed without the lock
   {
     MutexLock lock(mutex_);
-    if (!run_.Continues(pending_.records.front()->record(), pending_.before.chain)) {
+    const Record& first = pending_.records.front()->record();
+    if (!run_.Continues(first, pending_.before.chain)) {
       std::swap(run_, pending_);
-      for (const auto& kept : run_.records) run_.bytes += kept->bytes_;
     } else {
-      for (auto& kept : pending_.records) {
-        run_.bytes += kept->bytes_;
-        run_.records.push_back(std::move(kept));
+      try {
+        for (auto& kept : pending_.records) run_.Append(std::move(kept), options_.max_bytes);
+      } catch (const std::bad_alloc&) {
+        run_.Clear();
       }
-    }
-    while (run_.bytes > options_.max_bytes) {
-      auto& first = run_.records.front();
-      run_.bytes -= first->bytes_;
-      run_.before = {first->record().seq, first->record().chain};
-      dropped.push_back(std::move(first));
-      run_.records.pop_front();
     }
   }
   pending_.Clear();

@@ -3,9 +3,7 @@
 // sent. While messages come in, every peer asks for just these: reading, checking and encoding them
 // anew for each peer would cost more than storing them did.
 //
-// Only a memory: whatever is missing here is read from the tables. It holds one run of one epoch,
-// and needs no mending: a position is issued once, so a record that a repair takes out of the
-// tables is the one that comes back, and readers ask for nothing beyond a published head.
+// Only a memory: whatever is missing here is read from the tables. It holds one run of one epoch.
 //
 // Readers may call Behind(), ChainAt() and Kept::Json() on any thread; all else belongs to the
 // writer of the log.
@@ -29,7 +27,7 @@ namespace chatchain {
 class RecordTail {
  public:
   struct Options {
-    size_t max_bytes = 0;  // of bodies and a guess at what is around them; 0: nothing is kept
+    size_t max_bytes = 0;  // of memory, about; 0: nothing is kept
   };
 
   class Kept {
@@ -59,7 +57,10 @@ class RecordTail {
   void Add(WireRecord wire, const Hash& chain_before, int64_t message_ref);
   // Another record of that message is stored.
   void NoteCopy(int64_t message_ref);
-  void Committed();
+  // What is kept of that epoch may not be what will stand there: it is given up.
+  void Forget(const EpochKey& epoch);
+  // The transaction is committed. Without memory everything is forgotten.
+  void Committed() noexcept;
   void RolledBack();
 
   // The records behind `from`, up to `to`, as far as they are kept and are their messages' only
@@ -76,6 +77,7 @@ class RecordTail {
     size_t bytes = 0;
 
     bool Continues(const Record& record, const Hash& chain_before) const;
+    void Append(std::shared_ptr<Kept> kept, size_t max_bytes);
     void Clear() { *this = {}; }
   };
 

@@ -142,9 +142,8 @@ Try<std::optional<ShownMessage>> SqliteStorage::Find(const MessageId& id) {
 Try<std::vector<std::pair<EpochKey, Seq>>> SqliteStorage::PositionsOf(int64_t message_ref) {
   try {
     const LogStatePtr state = State();
-    auto connection = readers_->Take();
-    connection->UseState(state);
-    auto positions = connection->PositionsOf(message_ref);
+    auto positions =
+        WithTables(state, [&](LogReader& reader) { return reader.PositionsOf(message_ref); });
     std::erase_if(positions, [&](const auto& position) {
       return !Covers(state->heads, position.first, position.second);
     });

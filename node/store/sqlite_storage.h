@@ -46,8 +46,25 @@ class SqliteStorage final : public Storage {
   // What sync needs beyond Storage.
   StateBoard& board() { return board_; }
   Writer& writer() { return *writer_; }
-  ReadPool& readers() { return *readers_; }
-  const RecordTail& record_tail() const { return log_->record_tail(); }
+  // `read` with a reader of what is stored, as of `state`, which State() gave. Throws SqliteError.
+  template <typename Read>
+  auto WithTables(const LogStatePtr& state, Read read) {
+    auto lease = readers_->Take();
+    lease->UseState(state);
+    return read(static_cast<LogReader&>(*lease));
+  }
+  // `read` with a reader of the log as of `state`, which State() gave. Throws SqliteError.
+  template <typename Read>
+  auto WithLog(const LogStatePtr& state, Read read) {
+    std::unique_ptr<ReadPool::Lease> lease;
+    // What is in memory needs no snapshot of the tables.
+    TailReader reader(log_->record_tail(), [&]() -> LogReader& {
+      lease = std::unique_ptr<ReadPool::Lease>(new ReadPool::Lease(readers_->Take()));
+      (*lease)->UseState(state);
+      return **lease;
+    });
+    return read(static_cast<LogReader&>(reader));
+  }
   // Bytes of the database and its WAL on disk.
   int64_t DiskBytes() const;
 

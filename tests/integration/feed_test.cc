@@ -23,8 +23,12 @@ uint16_t PortOf(const std::string& address) {
 // of their order is the order of that node's log.
 class DirectWriter {
  public:
-  DirectWriter(Node& node, Ledger& ledger, int first)
-      : address_(node.address()), name_("direct" + node.name()), ledger_(ledger), next_(first) {
+  // `life`: of the node's disk.
+  DirectWriter(Node& node, Ledger& ledger, int first, const std::string& life)
+      : address_(node.address()),
+        name_("direct" + node.name() + life),
+        ledger_(ledger),
+        next_(first) {
     thread_ = std::thread([this] { Run(); });
   }
   ~DirectWriter() { Stop(); }
@@ -79,7 +83,7 @@ void CheckOrder(const Seen& seen) {
     if (number < before) wrong += text + " after #" + std::to_string(before) + "; ";
     before = number;
   }
-  CHECK(wrong.empty());
+  CHECK(wrong == "");
 }
 
 void CheckSawAll(FeedReader& reader, const std::set<std::string>& history) {
@@ -327,12 +331,16 @@ TEST_CASE("sixty follow through two proxies while nodes and a proxy fail", "[fee
   options.timeout = seconds(3);
   const std::vector<std::string> proxies = {first.address(), second.address()};
   std::vector<int> next(cluster.size(), 1);
+  // A node that has lost its disk takes messages at once, and may hand them on before what it
+  // fetches of its earlier life: between the two no order is promised.
+  std::string life;
   const auto with_load = [&](const std::function<void(Load&)>& nemesis,
                              const std::vector<std::string>& targets) {
     Load load(targets, ledger, options);
     std::vector<std::unique_ptr<DirectWriter>> direct;
     for (size_t i = 0; i < cluster.size(); ++i) {
-      direct.push_back(std::make_unique<DirectWriter>(cluster.node(i), ledger, next[i]));
+      direct.push_back(
+          std::make_unique<DirectWriter>(cluster.node(i), ledger, next[i], i == 2 ? life : ""));
     }
     load.AwaitMore(40);
     nemesis(load);
@@ -361,6 +369,7 @@ TEST_CASE("sixty follow through two proxies while nodes and a proxy fail", "[fee
   AwaitEqualDigests(cluster.addresses());
   cluster.node(2).Kill();
   cluster.node(2).Wipe();
+  life = "again";
   cluster.node(2).Start();
   with_load([&](Load& load) { load.AwaitMore(40); }, proxies);
   // Those at the second proxy go on at the first one, with their last token.

@@ -35,8 +35,9 @@ enum SyncMode : uint32_t {
   kSync = 0,
   kPretend = 1,
   // What PRAGMA synchronous=NORMAL means: the log of SQLite is synced by checkpoints, and not by
-  // commits. The pragma is given to SQLite in place of FULL, and the syncs that the node makes
-  // itself for its commits (node/store/wal_vfs.h), on its thread "syncer", are left out.
+  // commits. Those are synced by the node itself (node/store/wal_vfs.h), on its thread "syncer":
+  // that is what is left out. With the pragma itself the frames of a commit would not even leave
+  // the node's memory.
   kNormal = 2,
 };
 
@@ -99,17 +100,6 @@ int fsync(int fd) {
 int fdatasync(int fd) {
   static auto* const real = Real<int(int)>("fdatasync");
   return Sync(real, fd);
-}
-
-// Of SQLite, whose header is not needed for it.
-int sqlite3_exec(void* database, const char* sql, int (*row)(void*, int, char**, char**), void* arg,
-                 char** message) {
-  static auto* const real =
-      Real<int(void*, const char*, int (*)(void*, int, char**, char**), void*, char**)>(
-          "sqlite3_exec");
-  const bool weaker = Current().sync.load(std::memory_order_relaxed) == kNormal &&
-                      std::strcmp(sql, "PRAGMA synchronous=FULL") == 0;
-  return real(database, weaker ? "PRAGMA synchronous=NORMAL" : sql, row, arg, message);
 }
 
 ssize_t pwrite64(int fd, const void* data, size_t size, off64_t at) {

@@ -4,8 +4,8 @@
 is gone, and mounted again. Every acknowledged message must be there, and the database sound. kill -9
 cannot show that: what a killed process has written stays in the kernel.
 
-The same is done to a node that runs with PRAGMA synchronous=NORMAL, whose log is synced by
-checkpoints only, and to one whose syncs do nothing (fault_shim.cc); both must lose messages: else
+The same is done to a node that syncs as PRAGMA synchronous=NORMAL has it, its log at checkpoints
+only, and to one whose syncs do nothing (fault_shim.cc); both must lose messages: else
 the cuts do not cut.
 
 Needs root, loop devices and xfsprogs; exit code 77 elsewhere. All mounts are in a namespace that
