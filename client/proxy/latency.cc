@@ -15,7 +15,7 @@ size_t LatencyWindow::BucketOf(int64_t us) {
   constexpr uint64_t kLargest = (uint64_t{1} << (kMaxOctave + 1)) - 1;
   const uint64_t value = std::min(static_cast<uint64_t>(std::max<int64_t>(us, 0)), kLargest);
   if (value < (uint64_t{1} << kSubBits)) return value;
-  const int octave = std::bit_width(value) - 1;
+  const int octave = static_cast<int>(std::bit_width(value)) - 1;
   const uint64_t sub = (value >> (octave - kSubBits)) & ((1 << kSubBits) - 1);
   return (static_cast<size_t>(octave - kSubBits + 1) << kSubBits) + sub;
 }

@@ -87,7 +87,7 @@ class SingleFlight {
   // The caller works (`lead`), or waits with the one at work (`joined`): `landed` will then be
   // called once, on that one's thread. Neither: that one may be at it for longer than `deadline`.
   struct Entry {
-    std::unique_ptr<Lead> lead;
+    std::shared_ptr<Lead> lead;
     bool joined = false;
   };
   Entry Enter(const std::string& key, SteadyTime deadline, Landed landed) EXCLUDES(mutex_) {
@@ -96,7 +96,7 @@ class SingleFlight {
     if (flight == nullptr) {
       flight = std::make_shared<Flight>();
       flight->deadline = deadline;
-      return {.lead = std::make_unique<Lead>(*this, key, flight)};
+      return {.lead = std::make_shared<Lead>(*this, key, flight)};
     }
     if (flight->deadline > deadline) return {};
     flight->followers.push_back(std::move(landed));
@@ -119,8 +119,7 @@ class SingleFlight {
       caller->work([caller](Answer own) { caller->done(std::move(own), false); });
     });
     if (entry.joined) return;
-    const std::shared_ptr<Lead> lead = std::move(entry.lead);
-    caller->work([caller, lead, good](Answer own) {
+    caller->work([caller, lead = std::move(entry.lead), good](Answer own) {
       if (lead == nullptr || !lead->Close()) return caller->done(std::move(own), false);
       if (!good(own)) {
         lead->Land(nullptr);

@@ -14,6 +14,7 @@
 #include "common/http/client_call.h"
 #include "common/http/client_core.h"
 #include "common/http/exchange.h"
+#include "common/http/read_buffer.h"
 #include "common/util/error_text.h"
 
 namespace chatchain::http {
@@ -23,8 +24,6 @@ namespace {
 using std::chrono::milliseconds;
 using Kind = TransportError::Kind;
 using SocketPtr = std::unique_ptr<Socket>;
-
-constexpr size_t kReadBytes = 16 * 1024;  // on each thread that calls
 
 SteadyTime Now() {
   return std::chrono::steady_clock::now();
@@ -36,11 +35,6 @@ int RemainingMs(SteadyTime deadline) {
   if (left <= SteadyTime::duration::zero()) return 0;
   return static_cast<int>(
       std::min<int64_t>(std::chrono::ceil<milliseconds>(left).count(), 24 * 3600 * 1000));
-}
-
-char* ReadBuffer() {
-  thread_local std::unique_ptr<char[]> buffer(new char[kReadBytes]);
-  return buffer.get();
 }
 
 Result<void, TransportError> ConnectTo(const CallState& call, const Address& address,
@@ -105,8 +99,8 @@ Result<void, TransportError> Complete(const CallState& call, Exchange* exchange,
       return Err(call.Fail(Kind::kTimeout, "no complete answer in time"));
     }
     if ((state.revents & (POLLIN | POLLHUP | POLLERR)) == 0) continue;
-    char* buffer = ReadBuffer();
-    const ssize_t n = ::recv(fd, buffer, kReadBytes, MSG_DONTWAIT);
+    char* buffer = ReadBuffer<Client>();
+    const ssize_t n = ::recv(fd, buffer, kReadBufferBytes, MSG_DONTWAIT);
     if (n < 0 && (errno == EINTR || errno == EAGAIN || errno == EWOULDBLOCK)) continue;
     if (n <= 0) return Err(exchange->End(n < 0 ? errno : 0));
     const auto done = exchange->Take({buffer, static_cast<size_t>(n)});

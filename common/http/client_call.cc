@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "common/http/exchange.h"
+#include "common/http/read_buffer.h"
 #include "common/util/contain.h"
 #include "common/util/error_text.h"
 
@@ -46,7 +47,6 @@ using Kind = TransportError::Kind;
 using boost::asio::ip::tcp;
 
 constexpr std::chrono::milliseconds kResolveSlice{20};
-constexpr size_t kScratchBytes = 64 * 1024;
 constexpr int kReadsInARow = 16;  // 1 MiB, then others have their turn
 
 SteadyTime Now() {
@@ -256,11 +256,11 @@ class LoopCall final : public EventLoop::Timed, public std::enable_shared_from_t
     // There is probably more: through a large buffer that all calls share.
     if (done && !*done && kept_->full(bytes)) {
       for (int reads = 0; done && !*done && reads < kReadsInARow; ++reads) {
-        const ssize_t n = ::recv(fd_, Scratch(), kScratchBytes, MSG_DONTWAIT);
+        const ssize_t n = ::recv(fd_, ReadBuffer<LoopCall>(), kReadBufferBytes, MSG_DONTWAIT);
         if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) break;
         if (n < 0 && errno == EINTR) continue;
         if (n <= 0) return Fail(exchange_->End(n < 0 ? errno : 0));
-        done = exchange_->Take({Scratch(), static_cast<size_t>(n)});
+        done = exchange_->Take({ReadBuffer<LoopCall>(), static_cast<size_t>(n)});
       }
     }
     if (!done) return Fail(std::move(done.error()));
@@ -314,11 +314,6 @@ class LoopCall final : public EventLoop::Timed, public std::enable_shared_from_t
 
   std::chrono::milliseconds ConnectTimeout() const {
     return std::chrono::milliseconds(core_->options.connect_timeout_ms);
-  }
-
-  static char* Scratch() {
-    thread_local std::unique_ptr<char[]> scratch(new char[kScratchBytes]);
-    return scratch.get();
   }
 
   EventLoop& loop_;

@@ -14,6 +14,7 @@
 #include "common/http/event_loop.h"
 #include "common/http/later.h"
 #include "common/http/live_session.h"
+#include "common/http/read_buffer.h"
 #include "common/http/websocket_session.h"
 #include "common/util/contain.h"
 #include "common/util/log.h"
@@ -22,7 +23,6 @@ namespace chatchain::http {
 
 namespace {
 
-constexpr size_t kScratchBytes = 64 * 1024;
 constexpr int kReadsInARow = 16;  // 1 MiB, then others have their turn
 constexpr size_t kFlushBytes = 64 * 1024;
 constexpr int kResumesInARow = 8;
@@ -44,11 +44,6 @@ class NoSource final : public BodySource {
  public:
   Step Read(std::string* /*out*/) override { return Step::kEnd; }
 };
-
-char* Scratch() {
-  thread_local std::unique_ptr<char[]> scratch(new char[kScratchBytes]);
-  return scratch.get();
-}
 
 void Clear(std::string* buffer) {
   if (buffer->capacity() > kKeptBufferBytes) {
@@ -142,13 +137,13 @@ void Connection::OnRead(size_t bytes, bool failed) {
   if (bytes < in_.size()) return Go(Advance({in_.data(), bytes}));
   // There is probably more: a body goes through the large buffer that the thread's connections
   // share.
-  char* scratch = Scratch();
+  char* scratch = ReadBuffer<Connection>();
   memcpy(scratch, in_.data(), bytes);
   size_t filled = bytes;
   for (int reads = 0; reads < kReadsInARow; ++reads) {
-    const ssize_t n = ::recv(fd_, scratch + filled, kScratchBytes - filled, MSG_DONTWAIT);
+    const ssize_t n = ::recv(fd_, scratch + filled, kReadBufferBytes - filled, MSG_DONTWAIT);
     if (n > 0) filled += static_cast<size_t>(n);
-    const bool more = n > 0 && filled == kScratchBytes;
+    const bool more = n > 0 && filled == kReadBufferBytes;
     // Only a body takes all it is given without an answer; anything else is looked at once.
     if (!more || !framer_.WantsAll({scratch, filled})) break;
     std::string_view input(scratch, filled);
@@ -707,7 +702,7 @@ void Connection::Discard() {
         self->discarded_ += bytes;
         if (error) return self->Close(false);
         while (self->discarded_ < kLingerBytes) {
-          const ssize_t n = ::recv(self->fd_, Scratch(), kScratchBytes, MSG_DONTWAIT);
+          const ssize_t n = ::recv(self->fd_, ReadBuffer<Connection>(), kReadBufferBytes, MSG_DONTWAIT);
           if (n > 0) self->discarded_ += static_cast<size_t>(n);
           if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return self->Discard();
           if (n <= 0 && errno != EINTR) break;

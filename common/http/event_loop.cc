@@ -60,9 +60,10 @@ class EventLoop::Impl {
     bool wake = false;
     {
       MutexLock lock(mutex_);
-      timed_.push_back(timed);
-      timed->slot_ = timed_.size() - 1;
-      timed->watched_ = true;
+      Timed& watched = *timed;
+      timed_.push_back(std::move(timed));
+      watched.slot_ = timed_.size() - 1;
+      watched.watched_ = true;
       wake = std::exchange(asleep_, false);
     }
     if (wake) boost::asio::post(io_, [this] { Tick(); });

@@ -28,7 +28,7 @@ class Faulty final : public Clock {
   }
 
  private:
-  const SystemClock system_;
+  const SystemClock system_{};
   mutable std::atomic<int> left_{-1};
 };
 
