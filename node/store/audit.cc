@@ -385,15 +385,10 @@ void Auditor::CheckStamps(const std::string& place, int64_t ref, const MessageId
 
 void Auditor::CheckNames(const std::string& place, const Message& message, int64_t ref,
                          const MessageId& id, Stamp stamp) {
-  Statement& entry =
-      Cached("SELECT 1 FROM names WHERE role=? AND name=? AND stamp=? AND id=? AND message=?");
+  Statement& rows = Cached(kNameRowsBackSql);
   const auto check = [&](NameRole role, const char* called, const std::string& name) {
-    if (name.empty()) return;
-    const char role_text = static_cast<char>(role);
-    ScopedReset reset(entry);
-    entry.BindText(1, {&role_text, 1}).BindText(2, name);
-    entry.Bind(3, SqlStamp(stamp)).BindBlob(4, id.view()).Bind(5, ref);
-    if (!entry.Step()) Name(place + ": the index by " + called + " lacks it");
+    if (name.empty() || HasName(rows, NameKey(role, name), {{stamp, id}, ref})) return;
+    Name(place + ": the index by " + called + " lacks it");
   };
   check(NameRole::kSender, "sender", message.sender);
   check(NameRole::kRecipient, "recipient", message.recipient);

@@ -59,6 +59,7 @@ Log::Log(Database& db, Options options, Hlc& clock, Random& random)
       clock_(clock),
       random_(random),
       name_tail_(options_.name_tail),
+      name_table_(db, options_.name_table),
       record_tail_(options_.record_tail),
       begin_(db, "BEGIN IMMEDIATE"),
       commit_(db, "COMMIT"),
@@ -73,13 +74,6 @@ Log::Log(Database& db, Options options, Hlc& clock, Random& random)
           "INSERT INTO records(arrival, epoch, seq, stamp, message, kind, payload, chain) "
           "VALUES (?,?,?,?,?,?,?,?)"),
       insert_place_(db, "INSERT OR IGNORE INTO places(stamp, id, message) VALUES (?,?,?)"),
-      insert_name_(db,
-                   "INSERT OR REPLACE INTO names(role, name, stamp, id, message) "
-                   "VALUES (?1, ?2, ?3, ?4, ?5)"),
-      insert_name_if_sound_(
-          db,
-          "INSERT OR REPLACE INTO names(role, name, stamp, id, message) SELECT ?1, ?2, ?3, ?4, ?5 "
-          "WHERE EXISTS(SELECT 1 FROM messages WHERE ref=?5 AND id=?4 AND stamp=?3)"),
       lower_stamp_(db, "UPDATE messages SET stamp=?, moved=1 WHERE ref=?"),
       mark_moved_(db, "UPDATE messages SET moved=1 WHERE ref=? AND moved=0"),
       insert_epoch_(
@@ -115,15 +109,8 @@ void Log::LoadNameTail() {
   // gone.
   last_arrival_ = std::max(last_arrival_, names_mark_);
   // With its number: a message that was removed and pulled again has the place that it had before.
-  Statement in_table(
-      db_, "SELECT 1 FROM names WHERE role=? AND name=? AND stamp=? AND id=? AND message=?");
   const auto add = [&](NameRole role, std::string_view name, const NameEntry& entry) {
-    const char role_text = static_cast<char>(role);
-    ScopedReset reset(in_table);
-    in_table.BindText(1, {&role_text, 1}).BindText(2, name);
-    in_table.Bind(3, SqlStamp(entry.place.stamp)).BindBlob(4, entry.place.id.view());
-    in_table.Bind(5, entry.message_ref);
-    if (!in_table.Step()) name_tail_.Add(role, name, entry);
+    if (!name_table_.Has(NameKey(role, name), entry)) name_tail_.Add(role, name, entry);
   };
   Statement above(db_, "SELECT ref, stamp, id, sender, recipient, room FROM messages WHERE ref>?");
   above.Bind(1, names_mark_);
@@ -196,7 +183,8 @@ void Log::ForgetUndo() noexcept {
 
 bool Log::Commit() {
   WriteTouched();
-  WriteNames();
+  WriteNames(name_tail_.Plan(last_arrival_));
+  MarkNames();
   commit_.Run();
   name_tail_.Committed(last_arrival_);
   record_tail_.Committed();
@@ -256,19 +244,20 @@ void Log::WriteTouched() {
   }
 }
 
-void Log::WriteName(const NameTail::Row& row) {
-  const char role = static_cast<char>(row.role);
-  // Not what has been removed or moved since it came into the tail: a message that was pulled again
-  // may have the same place.
-  Statement& insert =
-      unsettled_.count(row.entry.message_ref) > 0 ? insert_name_if_sound_ : insert_name_;
-  insert.BindText(1, {&role, 1}).BindText(2, row.name);
-  insert.Bind(3, SqlStamp(row.entry.place.stamp)).BindBlob(4, row.entry.place.id.view());
-  insert.Bind(5, row.entry.message_ref).Run();
+void Log::WriteNames(std::vector<NameTail::Run> runs) {
+  for (NameTail::Run& run : runs) {
+    // Not what has been removed or moved since it came into the tail: a message that was pulled
+    // again may have the same place.
+    std::erase_if(run.entries, [this](const NameEntry& entry) {
+      if (unsettled_.count(entry.message_ref) == 0) return false;
+      const auto stored = Find(entry.place.id);
+      return !stored || stored->ref != entry.message_ref || stored->stamp != entry.place.stamp;
+    });
+    name_table_.Insert(run.key, run.entries);
+  }
 }
 
-void Log::WriteNames() {
-  for (const NameTail::Row& row : name_tail_.Plan(last_arrival_)) WriteName(row);
+void Log::MarkNames() {
   // A start reads again what lies above the mark; to write it each time would cost a page a commit.
   const int64_t mark_every = options_.name_tail.max_messages / 10;
   const int64_t mark = name_tail_.complete_up_to();
@@ -286,17 +275,18 @@ void Log::WriteNamesMark(int64_t mark) {
 void Log::Flush() {
   if (names_mark_ == last_arrival_) return;
   Begin();
-  for (const NameTail::Row& row : name_tail_.PlanAll()) WriteName(row);
+  WriteNames(name_tail_.PlanAll());
   WriteNamesMark(last_arrival_);
   Commit();
 }
 
 void Log::WriteNamesOf(int64_t ref, const Message& message, const Place& place) {
-  WriteName({NameRole::kSender, message.sender, {place, ref}});
-  if (!message.recipient.empty()) {
-    WriteName({NameRole::kRecipient, message.recipient, {place, ref}});
-  }
-  if (!message.room.empty()) WriteName({NameRole::kRoom, message.room, {place, ref}});
+  const auto write = [&](NameRole role, const std::string& name) {
+    if (!name.empty()) name_table_.Insert(NameKey(role, name), {{place, ref}});
+  };
+  write(NameRole::kSender, message.sender);
+  write(NameRole::kRecipient, message.recipient);
+  write(NameRole::kRoom, message.room);
 }
 
 const EpochKey& Log::LiveEpoch() {

@@ -16,6 +16,7 @@
 #include "common/protocol/record.h"
 #include "common/util/random.h"
 #include "node/service/storage.h"
+#include "node/store/name_table.h"
 #include "node/store/name_tail.h"
 #include "node/store/record_tail.h"
 #include "node/store/sqlite.h"
@@ -35,6 +36,7 @@ class Log {
     std::string cluster;
     std::string node_id;
     NameTail::Options name_tail;
+    NameTable::Options name_table;
     RecordTail::Options record_tail;
   };
 
@@ -122,9 +124,9 @@ class Log {
   bool HeadIsLast(const EpochKey& key, EpochState* state);
   EpochState& Touch(const EpochKey& key);  // creates; remembers the state for Rollback()
   void WriteTouched();
-  void WriteNames();
+  void WriteNames(std::vector<NameTail::Run> runs);
+  void MarkNames();
   void WriteNamesMark(int64_t mark);
-  void WriteName(const NameTail::Row& row);
   // At once, past the tail.
   void WriteNamesOf(int64_t ref, const Message& message, const Place& place);
   const EpochKey& LiveEpoch();  // begins one where there is none
@@ -193,6 +195,7 @@ class Log {
   LogStatePtr shown_;                         // the last snapshot
 
   NameTail name_tail_;
+  NameTable name_table_;
   int64_t names_mark_ = 0;  // NameTail::complete_up_to(), as it is stored
   int64_t undo_names_mark_ = 0;
   // Messages that were moved, mended or removed while the tail may hold entries of them.
@@ -207,8 +210,6 @@ class Log {
   Statement insert_message_;
   Statement insert_record_;
   Statement insert_place_;
-  Statement insert_name_;
-  Statement insert_name_if_sound_;
   Statement lower_stamp_;
   Statement mark_moved_;
   Statement insert_epoch_;

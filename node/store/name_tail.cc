@@ -6,26 +6,28 @@
 
 namespace chatchain {
 
-NameTail::Key NameTail::MakeKey(NameRole role, std::string_view name) {
-  Key key(1, static_cast<char>(role));
-  key += name;
-  return key;
+namespace {
+
+void SortByPlace(std::vector<NameEntry>* entries) {
+  std::sort(entries->begin(), entries->end(),
+            [](const NameEntry& a, const NameEntry& b) { return a.place < b.place; });
 }
+
+}  // namespace
 
 std::vector<NameEntry> NameTail::Copy(NameRole role, std::string_view name) const {
   std::vector<NameEntry> entries;
   {
     MutexLock lock(mutex_);
-    const auto it = groups_.find(MakeKey(role, name));
+    const auto it = groups_.find(NameKey(role, name));
     if (it != groups_.end()) entries = it->second.entries;
   }
-  std::sort(entries.begin(), entries.end(),
-            [](const NameEntry& a, const NameEntry& b) { return a.place < b.place; });
+  SortByPlace(&entries);
   return entries;
 }
 
 void NameTail::Add(NameRole role, std::string_view name, const NameEntry& entry) {
-  pending_.push_back({MakeKey(role, name), entry});
+  pending_.push_back({NameKey(role, name), entry});
 }
 
 bool NameTail::IsGone(const Turn& turn) const {
@@ -34,23 +36,19 @@ bool NameTail::IsGone(const Turn& turn) const {
 }
 
 // With the entries of `key` that this transaction adds.
-void NameTail::PlanGroup(const Key& key, std::vector<Row>* rows) {
-  const auto role = static_cast<NameRole>(key.front());
-  const std::string name = key.substr(1);
-  const size_t begin = rows->size();
+NameTail::Run NameTail::PlanGroup(const Key& key) {
+  Run run{key, {}};
   const auto group = groups_.find(key);
-  if (group != groups_.end()) {
-    for (const NameEntry& entry : group->second.entries) rows->push_back({role, name, entry});
-  }
+  if (group != groups_.end()) run.entries = group->second.entries;
   const auto by_key = [](const Pending& a, const Key& b) { return a.key < b; };
   for (auto it = std::lower_bound(pending_.begin(), pending_.end(), key, by_key);
        it != pending_.end() && it->key == key; ++it) {
     it->planned = true;
-    rows->push_back({role, name, it->entry});
+    run.entries.push_back(it->entry);
   }
-  std::sort(rows->begin() + static_cast<std::ptrdiff_t>(begin), rows->end(),
-            [](const Row& a, const Row& b) { return a.entry.place < b.entry.place; });
+  SortByPlace(&run.entries);
   planned_groups_.push_back(key);
+  return run;
 }
 
 void NameTail::SortPending() {
@@ -58,43 +56,46 @@ void NameTail::SortPending() {
                    [](const Pending& a, const Pending& b) { return a.key < b.key; });
 }
 
-std::vector<NameTail::Row> NameTail::Plan(int64_t last_message_ref) {
+std::vector<NameTail::Run> NameTail::Plan(int64_t last_message_ref) {
   SortPending();
-  std::vector<Row> rows;
+  std::vector<Run> runs;
   // On the average as many entries go as come. After a crash more may wait; they are worked off
   // over many commits, so that none of these is much longer than the others.
   const size_t enough = 8 * pending_.size() + 256;
-  for (auto run = pending_.begin(); run != pending_.end();) {
-    const auto end = std::find_if(run, pending_.end(),
-                                  [&](const Pending& other) { return other.key != run->key; });
-    const auto group = groups_.find(run->key);
+  size_t planned = 0;
+  const auto plan = [&](const Key& key) {
+    runs.push_back(PlanGroup(key));
+    planned += runs.back().entries.size();
+  };
+  for (auto begin = pending_.begin(); begin != pending_.end();) {
+    const auto end = std::find_if(begin, pending_.end(),
+                                  [&](const Pending& other) { return other.key != begin->key; });
+    const auto group = groups_.find(begin->key);
     const size_t waiting = group == groups_.end() ? 0 : group->second.entries.size();
-    const bool full = waiting + static_cast<size_t>(end - run) >= options_.flush_entries;
-    if (full && rows.size() < enough) {
-      PlanGroup(run->key, &rows);
-    }
-    run = end;
+    const bool full = waiting + static_cast<size_t>(end - begin) >= options_.flush_entries;
+    if (full && planned < enough) plan(begin->key);
+    begin = end;
   }
   // The oldest, too.
   const auto by_size = static_cast<std::ptrdiff_t>(planned_groups_.size());
-  for (auto turn = turns_.begin(); turn != turns_.end() && rows.size() < enough; ++turn) {
+  for (auto turn = turns_.begin(); turn != turns_.end() && planned < enough; ++turn) {
     if (turn->oldest_ref + options_.max_messages > last_message_ref) break;
     if (IsGone(*turn)) continue;
-    const bool planned =
+    const bool is_planned =
         std::binary_search(planned_groups_.begin(), planned_groups_.begin() + by_size, turn->key);
-    if (!planned) PlanGroup(turn->key, &rows);
+    if (!is_planned) plan(turn->key);
   }
-  return rows;
+  return runs;
 }
 
-std::vector<NameTail::Row> NameTail::PlanAll() {
+std::vector<NameTail::Run> NameTail::PlanAll() {
   SortPending();
-  std::vector<Row> rows;
+  std::vector<Run> runs;
   std::set<Key> keys;
   for (const auto& [key, group] : groups_) keys.insert(key);
   for (const Pending& pending : pending_) keys.insert(pending.key);
-  for (const Key& key : keys) PlanGroup(key, &rows);
-  return rows;
+  for (const Key& key : keys) runs.push_back(PlanGroup(key));
+  return runs;
 }
 
 void NameTail::Committed(int64_t last_message_ref) noexcept {

@@ -22,28 +22,21 @@
 #include <unordered_map>
 #include <vector>
 
-#include "common/protocol/token.h"
 #include "common/util/mutex.h"
+#include "node/store/name_table.h"
 
 namespace chatchain {
-
-enum class NameRole : char { kSender = 's', kRecipient = 'r', kRoom = 'm' };
-
-struct NameEntry {
-  Place place;
-  int64_t message_ref = 0;
-};
 
 class NameTail {
  public:
   struct Options {
-    size_t flush_entries = 32;       // of one name
+    size_t flush_entries = 48;       // of one name: two full rows
     int64_t max_messages = 100'000;  // an entry waits for at most about so many later messages
   };
-  struct Row {
-    NameRole role;
-    std::string name;
-    NameEntry entry;
+  // Of one name, in order of place.
+  struct Run {
+    std::string key;  // NameKey()
+    std::vector<NameEntry> entries;
   };
 
   explicit NameTail(Options options) : options_(options) {}
@@ -55,9 +48,9 @@ class NameTail {
   void Add(NameRole role, std::string_view name, const NameEntry& entry);
 
   // What the current transaction has to put into the table. `last_message_ref`: the newest.
-  std::vector<Row> Plan(int64_t last_message_ref);
+  std::vector<Run> Plan(int64_t last_message_ref);
   // Instead of Plan(): everything.
-  std::vector<Row> PlanAll();
+  std::vector<Run> PlanAll();
   // The transaction with what Plan() gave is committed. Without memory the process ends: the log
   // must not be behind what is stored.
   void Committed(int64_t last_message_ref) noexcept;
@@ -67,8 +60,7 @@ class NameTail {
   int64_t complete_up_to() const { return complete_up_to_; }
 
  private:
-  // A role and a name, as one string.
-  using Key = std::string;
+  using Key = std::string;  // NameKey()
   struct Group {
     std::vector<NameEntry> entries;  // in order of arrival
     uint64_t number = 0;             // of its turn
@@ -86,9 +78,8 @@ class NameTail {
     bool planned = false;
   };
 
-  static Key MakeKey(NameRole role, std::string_view name);
   void SortPending();
-  void PlanGroup(const Key& key, std::vector<Row>* rows);
+  Run PlanGroup(const Key& key);
   bool IsGone(const Turn& turn) const;
 
   const Options options_;

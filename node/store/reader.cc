@@ -67,35 +67,27 @@ std::vector<Walk> PlanWalks(const Filter& filter) {
 
 // Where the rows of a walk come from.
 enum class Rows {
-  kTable,   // where messages are now: the tables
-  kTail,    // the newest of a name, which its table lacks; one row a run
-  kPlaces,  // where messages were before
+  kMessages,  // where messages are now
+  kNames,     // the same of a name, by its index; the statement gives the message of one entry
+  kTail,      // likewise of the newest entries, which the index lacks
+  kPlaces,    // where messages were before
 };
 
 std::vector<Rows> RowsOf(const Walk& walk) {
-  if (walk.role) return {Rows::kTable, Rows::kTail, Rows::kPlaces};
-  return {Rows::kTable, Rows::kPlaces};
+  if (walk.role) return {Rows::kNames, Rows::kTail, Rows::kPlaces};
+  return {Rows::kMessages, Rows::kPlaces};
 }
 
 // Parameters 1 and 2 are the least and the greatest stamp, 3 and 4 the place to go on from; of
-// kTail, 1 is the message, 2 and 3 its place. Then come the equalities.
+// an entry, 1 is the message, 2 and 3 its place. Then come the equalities.
 constexpr int kFirstEquality = 5;
 
 std::string WalkSql(const Walk& walk, Rows rows, bool descending) {
   std::string ordered_by = "m";
   std::string from;
   switch (rows) {
-    case Rows::kTable:
-      if (walk.role) {
-        ordered_by = "n";
-        from =
-            std::string(" FROM names n CROSS JOIN messages m ON m.ref=n.message WHERE n.role='") +
-            static_cast<char>(*walk.role) +
-            "' AND n.name=?5 AND m.stamp=n.stamp AND m.id=n.id AND ";
-      } else {
-        from = " FROM messages m INDEXED BY messages_by_place WHERE ";
-      }
-      break;
+    case Rows::kMessages: from = " FROM messages m INDEXED BY messages_by_place WHERE "; break;
+    case Rows::kNames:
     case Rows::kTail: from = " FROM messages m WHERE m.ref=?1 AND m.stamp=?2 AND m.id=?3"; break;
     case Rows::kPlaces:
       ordered_by = "p";
@@ -106,7 +98,8 @@ std::string WalkSql(const Walk& walk, Rows rows, bool descending) {
   const std::string stamp = ordered_by + ".stamp";
   const std::string id = ordered_by + ".id";
   std::string sql = "SELECT " + stamp + ", " + id + ", " + kMessageColumns + from;
-  if (rows != Rows::kTail) {
+  const bool of_entry = rows == Rows::kNames || rows == Rows::kTail;
+  if (!of_entry) {
     sql += stamp + " BETWEEN ?1 AND ?2 AND (" + stamp + ", " + id + ")";
     sql += descending ? " < (?3, ?4)" : " > (?3, ?4)";
   }
@@ -114,7 +107,7 @@ std::string WalkSql(const Walk& walk, Rows rows, bool descending) {
   for (const auto& entry : walk.equal) {
     sql += std::string(" AND ") + entry.first + "=?" + std::to_string(parameter++);
   }
-  if (rows == Rows::kTail) return sql;
+  if (of_entry) return sql;
   const std::string direction = descending ? " DESC" : "";
   return sql + " ORDER BY " + stamp + direction + ", " + id + direction;
 }
@@ -141,6 +134,7 @@ std::vector<std::string> HistoryStatements(const Filter& filter, bool descending
   std::vector<std::string> statements;
   for (const Walk& walk : PlanWalks(filter)) {
     for (const Rows rows : RowsOf(walk)) statements.push_back(WalkSql(walk, rows, descending));
+    if (walk.role) statements.insert(statements.end(), {kNameRowsBackSql, kNameRowsOnSql});
   }
   return statements;
 }
@@ -156,38 +150,50 @@ NameCopies CopyNames(const NameTail& tail, const Filter& filter) {
 // One running walk: its rows come in order of place.
 class ReadConnection::Source {
  public:
-  // `tail`: of Rows::kTail, else none.
-  Source(Statement& statement, const Walk& walk, const HistoryQuery& query,
-         const std::vector<NameEntry>* tail)
-      : statement_(statement), reset_(statement), descending_(query.descending), tail_(tail) {
-    Stamp least = 0;
-    Stamp most = std::numeric_limits<Stamp>::max();
+  // `tail`: of Rows::kTail.
+  Source(ReadConnection& reader, const Walk& walk, size_t number, Rows rows,
+         const HistoryQuery& query, const std::vector<NameEntry>& tail)
+      // Walks of one query run at once: each needs statements of its own.
+      : statement_(reader.Cached(WalkSql(walk, rows, query.descending) + Mark(number, rows))),
+        reset_(statement_),
+        descending_(query.descending) {
     const Filter& filter = *query.filter;
-    if (filter.since_ms) least = StampFromMs(*filter.since_ms);
+    if (filter.since_ms) least_ = StampFromMs(*filter.since_ms);
     if (filter.until_ms) {
       const Stamp end = StampFromMs(*filter.until_ms);
       if (end == 0) {
         empty_ = true;
         return;
       }
-      most = end - 1;
+      most_ = end - 1;
     }
     // Without a cursor the comparison is always true: nothing lies beyond these ends.
-    Place after = descending_ ? Place{std::numeric_limits<Stamp>::max(), {}} : Place{0, {}};
-    if (descending_) after.id.bytes.fill(0xff);
+    after_ = descending_ ? Place{std::numeric_limits<Stamp>::max(), {}} : Place{0, {}};
+    if (descending_) after_.id.bytes.fill(0xff);
     if (query.after) {
-      after = *query.after;
-      Stamp& end = descending_ ? most : least;
-      end = descending_ ? std::min(most, after.stamp) : std::max(least, after.stamp);
+      after_ = *query.after;
+      Stamp& end = descending_ ? most_ : least_;
+      end = descending_ ? std::min(most_, after_.stamp) : std::max(least_, after_.stamp);
     }
     int parameter = kFirstEquality;
     for (const auto& entry : walk.equal) statement_.BindText(parameter++, *entry.second);
-    if (tail_ != nullptr) {
-      SetTailRange(least, most, after);
+    if (rows == Rows::kTail) {
+      by_entry_ = true;
+      Enter(tail);
+    } else if (rows == Rows::kNames) {
+      by_entry_ = true;
+      Place from = after_;
+      if (descending_ && most_ < from.stamp) {
+        from.stamp = most_;
+        from.id.bytes.fill(0xff);
+      }
+      if (!descending_ && least_ > from.stamp) from = {least_, {}};
+      index_.emplace(reader.Cached(kNameRowsBackSql + Mark(number, rows)),
+                     reader.Cached(kNameRowsOnSql + Mark(number, rows)),
+                     NameKey(*walk.role, walk.name()), from, descending_);
     } else {
-      statement_.Bind(1, SqlStamp(least)).Bind(2, SqlStamp(most)).Bind(3, SqlStamp(after.stamp));
-      after_id_ = after.id;
-      statement_.BindBlob(4, after_id_.view());
+      statement_.Bind(1, SqlStamp(least_)).Bind(2, SqlStamp(most_)).Bind(3, SqlStamp(after_.stamp));
+      statement_.BindBlob(4, after_.id.view());
     }
     Advance();
   }
@@ -196,7 +202,7 @@ class ReadConnection::Source {
   const Place& place() const { return place_; }
   const Statement& row() const { return statement_; }
   void Advance() {
-    empty_ = !(tail_ != nullptr ? StepTail() : statement_.Step());
+    empty_ = !(by_entry_ ? StepEntry() : statement_.Step());
     if (empty_) return;
     place_.stamp = StampFromSql(statement_.Int(0));
     // An id of another length is damage: it reads as zero and fails its check.
@@ -204,46 +210,74 @@ class ReadConnection::Source {
   }
 
  private:
-  void SetTailRange(Stamp least, Stamp most, const Place& after) {
-    const auto by_stamp = [](const NameEntry& entry, Stamp stamp) {
+  // What tells the statements of one query apart.
+  static std::string Mark(size_t number, Rows rows) {
+    return std::string(2 * number + (rows == Rows::kTail ? 1 : 0), ' ');
+  }
+
+  // Of `entries`, which outlive the next call, those that the query asks for.
+  void Enter(const std::vector<NameEntry>& entries) {
+    entries_ = &entries;
+    const auto begin = entries.begin();
+    const auto at = [&](auto it) { return static_cast<size_t>(it - begin); };
+    const auto stamp_before = [](const NameEntry& entry, Stamp stamp) {
       return entry.place.stamp < stamp;
     };
-    const auto at = [this](auto it) { return static_cast<size_t>(it - tail_->begin()); };
-    from_ = at(std::lower_bound(tail_->begin(), tail_->end(), least, by_stamp));
-    to_ = at(std::upper_bound(
-        tail_->begin(), tail_->end(), most,
-        [](Stamp stamp, const NameEntry& entry) { return stamp < entry.place.stamp; }));
+    const auto before_stamp = [](Stamp stamp, const NameEntry& entry) {
+      return stamp < entry.place.stamp;
+    };
+    const auto place_before = [](const NameEntry& entry, const Place& place) {
+      return entry.place < place;
+    };
+    const auto before_place = [](const Place& place, const NameEntry& entry) {
+      return place < entry.place;
+    };
+    from_ = at(std::lower_bound(begin, entries.end(), least_, stamp_before));
+    to_ = at(std::upper_bound(begin, entries.end(), most_, before_stamp));
     if (descending_) {
-      to_ = std::min(to_, at(std::lower_bound(tail_->begin(), tail_->end(), after,
-                                              [](const NameEntry& entry, const Place& place) {
-                                                return entry.place < place;
-                                              })));
+      to_ = std::min(to_, at(std::lower_bound(begin, entries.end(), after_, place_before)));
     } else {
-      from_ = std::max(from_, at(std::upper_bound(tail_->begin(), tail_->end(), after,
-                                                  [](const Place& place, const NameEntry& entry) {
-                                                    return place < entry.place;
-                                                  })));
+      from_ = std::max(from_, at(std::upper_bound(begin, entries.end(), after_, before_place)));
     }
   }
 
-  bool StepTail() {
+  // Nothing that the query asks for lies in what comes behind `entries`.
+  bool IsLast(const std::vector<NameEntry>& entries) const {
+    if (entries.empty()) return false;
+    return descending_ ? entries.front().place.stamp < least_ : entries.back().place.stamp > most_;
+  }
+
+  bool NextRow() {
+    if (!index_ || IsLast(row_) || !index_->Next(&row_)) return false;
+    Enter(row_);
+    return true;
+  }
+
+  bool StepEntry() {
     statement_.Reset();
-    while (from_ < to_) {
-      const NameEntry& entry = (*tail_)[descending_ ? --to_ : from_++];
-      statement_.Bind(1, entry.message_ref).Bind(2, SqlStamp(entry.place.stamp));
-      statement_.BindBlob(3, entry.place.id.view());
-      if (statement_.Step()) return true;
-      statement_.Reset();
-    }
+    do {
+      while (from_ < to_) {
+        const NameEntry& entry = (*entries_)[descending_ ? --to_ : from_++];
+        statement_.Bind(1, entry.message_ref).Bind(2, SqlStamp(entry.place.stamp));
+        statement_.BindBlob(3, entry.place.id.view());
+        if (statement_.Step()) return true;
+        statement_.Reset();
+      }
+    } while (NextRow());
     return false;
   }
 
   Statement& statement_;
   ScopedReset reset_;
   const bool descending_;
-  MessageId after_id_;
-  const std::vector<NameEntry>* tail_;
-  size_t from_ = 0;  // of *tail_, what is left
+  Stamp least_ = 0;
+  Stamp most_ = std::numeric_limits<Stamp>::max();
+  Place after_;
+  bool by_entry_ = false;
+  std::optional<NameRows> index_;
+  std::vector<NameEntry> row_;  // of the index
+  const std::vector<NameEntry>* entries_ = nullptr;
+  size_t from_ = 0;  // of *entries_, what is left
   size_t to_ = 0;
   Place place_;
   bool empty_ = false;
@@ -292,11 +326,7 @@ ReadPage ReadConnection::ReadHistory(const HistoryQuery& query, const LogState& 
   for (size_t i = 0; i < walks.size(); ++i) {
     for (const Rows rows : RowsOf(walks[i])) {
       if (rows == Rows::kTail && names[i].empty()) continue;
-      // Two walks of one query run at once: each needs a statement of its own.
-      const std::string sql = WalkSql(walks[i], rows, query.descending);
-      Statement& statement = Cached(sql + std::string(i, ' '));
-      sources.push_back(std::make_unique<Source>(statement, walks[i], query,
-                                                 rows == Rows::kTail ? &names[i] : nullptr));
+      sources.push_back(std::make_unique<Source>(*this, walks[i], i, rows, query, names[i]));
     }
   }
 

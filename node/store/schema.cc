@@ -9,7 +9,7 @@ namespace chatchain {
 
 namespace {
 
-constexpr int kSchemaVersion = 2;
+constexpr int kSchemaVersion = 3;
 // "ChtC": tells our files from others' (sqlite3's PRAGMA application_id).
 constexpr int kApplicationId = 0x43687443;
 // A full structural check reads the whole file: at this size it takes about a second. Larger files
@@ -20,8 +20,8 @@ constexpr int kToolCacheMib = 64;
 // One row of `messages` is one message; `stamp` is the smallest of its records' stamps. `places`
 // holds the larger ones, so that a walk that began before a stamp became smaller still finds the
 // message in its old place. Indexes that order history carry the id, because (stamp, id) is the
-// place. `names` is the index by sender, recipient and room; its newest entries are in memory (see
-// name_tail.h), and an entry counts only where the message still has that id and stamp.
+// place. `names` is the index by sender, recipient and room (see name_table.h); its newest entries
+// are in memory (see name_tail.h). `records_by_kind` finds the seals at a start.
 //
 // A message's `ref` is the `arrival` of its first record, so that only further records need an
 // entry in an index by message.
@@ -58,12 +58,11 @@ CREATE INDEX messages_by_key ON messages(key, sender);
 CREATE INDEX messages_by_place ON messages(stamp, id);
 
 CREATE TABLE names(
-  role    TEXT NOT NULL,
   name    TEXT NOT NULL,
   stamp   INTEGER NOT NULL,
   id      BLOB NOT NULL,
-  message INTEGER NOT NULL,
-  PRIMARY KEY(role, name, stamp, id)
+  entries BLOB NOT NULL,
+  PRIMARY KEY(name, stamp, id)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE places(
@@ -86,12 +85,8 @@ CREATE TABLE records(
 CREATE UNIQUE INDEX records_by_position ON records(epoch, seq);
 CREATE INDEX records_by_message ON records(message, epoch, seq, stamp)
   WHERE message IS NOT NULL AND message<>arrival;
+CREATE INDEX records_by_kind ON records(kind) WHERE kind IS NOT NULL;
 )sql";
-
-// Finds the seals among the records at a start. Files of the first versions of this format have no
-// such index: it is added when they are opened, and those versions keep it up like any other.
-constexpr const char* kKindIndex =
-    "CREATE INDEX IF NOT EXISTS records_by_kind ON records(kind) WHERE kind IS NOT NULL";
 
 std::string QuickCheck(const Database& db) {
   Statement check(db, "PRAGMA quick_check(1)");
@@ -113,7 +108,6 @@ std::string WayOut(const std::string& path) {
 void CreateTables(Database* db, const std::string& cluster) {
   db->Execute("BEGIN IMMEDIATE");
   db->Execute(kSchema);
-  db->Execute(kKindIndex);
   Statement insert(*db, "INSERT INTO meta(name, value) VALUES ('cluster', ?)");
   insert.BindText(1, cluster).Run();
   db->Execute(("PRAGMA application_id=" + std::to_string(kApplicationId)).c_str());
@@ -188,11 +182,6 @@ Result<std::unique_ptr<Database>, std::string> OpenForWriting(const std::string&
     if (select.Text(0) != cluster) {
       return Err(path + " belongs to the cluster \"" + std::string(select.Text(0)) +
                  "\", not to \"" + cluster + "\"; set cluster.name or choose another --data-dir");
-    }
-    try {
-      db->Execute(kKindIndex);
-    } catch (const SqliteError& error) {
-      if (!error.disk_full()) throw;  // without it a start only takes longer
     }
     return db;
   } catch (const SqliteError& error) {

@@ -37,7 +37,8 @@ Result<std::unique_ptr<SqliteStorage>, std::string> SqliteStorage::Open(Options 
   storage->db_ = std::move(*db);
   try {
     storage->log_ = std::make_unique<Log>(
-        *storage->db_, Log::Options{set.cluster, set.node_id, {}, set.record_tail}, hlc, random);
+        *storage->db_, Log::Options{set.cluster, set.node_id, {}, {}, set.record_tail}, hlc,
+        random);
   } catch (const SqliteError& error) {
     return Err("cannot read " + DatabasePath(set.directory) + ": " + error.what());
   }

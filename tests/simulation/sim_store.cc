@@ -39,11 +39,13 @@ SimStore::SimStore(World& world, SimDisk& disk, const std::string& path, const s
   db_ = std::move(*opened);
   // Unless Close() says otherwise, the log stays as a crash would leave it.
   sqlite3_db_config(db_->handle(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
-  log_ = std::make_unique<Log>(
-      *db_,
-      Log::Options{
-          kCluster, node_id, {.flush_entries = 3, .max_messages = 20}, {.max_bytes = 20'000}},
-      hlc, world.random());
+  log_ = std::make_unique<Log>(*db_,
+                               Log::Options{kCluster,
+                                            node_id,
+                                            {.flush_entries = 3, .max_messages = 20},
+                                            {.max_entries = 4},
+                                            {.max_bytes = 20'000}},
+                               hlc, world.random());
   wal_ = std::make_unique<WalLog>(*db_);
   state_ = log_->Snapshot();
 }

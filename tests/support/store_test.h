@@ -81,11 +81,13 @@ class LogProcess {
     auto opened = OpenForWriting(path_, kCluster, 1);
     if (!opened) throw std::runtime_error(opened.error());
     db = std::move(*opened);
-    log = std::make_unique<Log>(
-        *db,
-        Log::Options{
-            kCluster, id_, {.flush_entries = 3, .max_messages = 20}, {.max_bytes = 20'000}},
-        hlc, random);
+    log = std::make_unique<Log>(*db,
+                                Log::Options{kCluster,
+                                             id_,
+                                             {.flush_entries = 3, .max_messages = 20},
+                                             {.max_entries = 4},
+                                             {.max_bytes = 20'000}},
+                                hlc, random);
   }
 
   const std::string& path() const { return path_; }

@@ -179,13 +179,22 @@ TEST_CASE("each kind of damage is named with its position and its message", "[au
   SECTION("the mark of a message with two stamps") {
     damage("UPDATE messages SET moved=0 WHERE moved=1", MakeMessage("both").id().Text());
   }
-  SECTION("an index entry by name") {
-    damage("DELETE FROM names WHERE role='s' AND message=" + message_at_7,
-           "message " + MakeMessage("a5").id().Text() + ": the index by sender lacks it");
+  // Of the row of the index that the message is in.
+  const auto damage_entry = [&](const std::string& role, int from_id, std::string named) {
+    const std::string id =
+        "instr(entries, (SELECT id FROM messages WHERE ref=" + message_at_7 + "))";
+    const std::string at = id + "+(" + std::to_string(from_id) + ")";
+    damage("UPDATE names SET entries=CAST(substr(entries, 1, " + at +
+               "-1) || x'7f' || substr(entries, " + at + "+1) AS BLOB) WHERE name LIKE '" + role +
+               "%' AND " + id + ">0",
+           std::move(named));
+  };
+  SECTION("an index entry by sender that says another message") {
+    damage_entry("s", 22 + 7,
+                 "message " + MakeMessage("a5").id().Text() + ": the index by sender lacks it");
   }
   SECTION("an index entry by recipient that says another place") {
-    damage("UPDATE names SET stamp=stamp+1 WHERE role='r' AND message=" + message_at_7,
-           "the index by recipient lacks it");
+    damage_entry("r", -1, "the index by recipient lacks it");
   }
   SECTION("an announcement that was not made") {
     damage("UPDATE epochs SET frozen=1 WHERE origin='b'", "only forked epochs name it");

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: MIT
+#include "node/store/name_table.h"
+
+#include <catch2/catch.hpp>
+#include <map>
+
+#include "node/store/schema.h"
+#include "tests/support/store_test.h"
+
+namespace chatchain {
+
+namespace {
+
+constexpr size_t kMaxEntries = 4;
+
+Place PlaceAt(uint64_t stamp, uint8_t id = 0) {
+  Place place{stamp, {}};
+  place.id.bytes.back() = id;
+  return place;
+}
+
+struct Fixture {
+  test::TempDir dir;
+  std::unique_ptr<Database> db;
+  std::unique_ptr<NameTable> table;
+  // What is to be there, of each name.
+  std::map<std::string, std::map<Place, int64_t>> model;
+
+  Fixture() {
+    auto opened = OpenForWriting(dir.File("names.db"), "test", 1);
+    REQUIRE(opened);
+    db = std::move(*opened);
+    table = std::make_unique<NameTable>(*db, NameTable::Options{kMaxEntries});
+  }
+
+  void Insert(const std::string& key, const std::map<Place, int64_t>& entries) {
+    std::vector<NameEntry> list;
+    for (const auto& [place, ref] : entries) {
+      list.push_back({place, ref});
+      model[key][place] = ref;
+    }
+    table->Insert(key, list);
+  }
+
+  // The entries of the rows that a walk from `from` on reads.
+  std::vector<std::pair<Place, int64_t>> Walk(const std::string& key, const Place& from,
+                                              bool descending) {
+    Statement back(*db, kNameRowsBackSql);
+    Statement on(*db, kNameRowsOnSql);
+    NameRows rows(back, on, key, from, descending);
+    std::vector<std::pair<Place, int64_t>> all;
+    std::vector<NameEntry> row;
+    while (rows.Next(&row)) {
+      if (descending) std::reverse(row.begin(), row.end());
+      for (const NameEntry& entry : row) all.emplace_back(entry.place, entry.message_ref);
+    }
+    return all;
+  }
+
+  // Walks give what the model has; rows are as they shall be.
+  void Check() {
+    for (const auto& [key, entries] : model) {
+      const std::vector<std::pair<Place, int64_t>> wanted(entries.begin(), entries.end());
+      REQUIRE(Walk(key, PlaceAt(0), false) == wanted);
+      auto reversed = Walk(key, PlaceAt(UINT64_MAX, 0xff), true);
+      std::reverse(reversed.begin(), reversed.end());
+      REQUIRE(reversed == wanted);
+      for (const auto& [place, ref] : entries) REQUIRE(table->Has(key, {place, ref}));
+    }
+    Statement sizes(*db, "SELECT length(entries) FROM names");
+    while (sizes.Step()) {
+      REQUIRE(sizes.Int(0) % 38 == 0);
+      REQUIRE(sizes.Int(0) > 0);
+      REQUIRE(sizes.Int(0) <= static_cast<int64_t>(38 * kMaxEntries));
+    }
+  }
+
+  int64_t Rows() {
+    Statement count(*db, "SELECT count(*) FROM names");
+    count.Step();
+    return count.Int(0);
+  }
+};
+
+}  // namespace
+
+TEST_CASE("what is inserted is found, whatever the order", "[names]") {
+  const auto seed = GENERATE(range(1, 21));
+  Fixture f;
+  test::SeededRandom random(static_cast<uint64_t>(seed));
+  uint64_t now = 100;
+  for (int step = 0; step < 150; ++step) {
+    const std::string key = NameKey(random.Next() % 2 == 0 ? NameRole::kSender : NameRole::kRoom,
+                                    random.Next() % 3 == 0 ? "ab" : "a");
+    // Mostly behind what is there, sometimes among it; stamps repeat.
+    const uint64_t begin = random.Next() % 4 == 0 ? random.Next() % now : now;
+    std::map<Place, int64_t> entries;
+    for (uint64_t left = 1 + random.Next() % 9; left > 0; --left) {
+      const auto id = static_cast<uint8_t>(random.Next() % 3);
+      const auto ref = static_cast<int64_t>(random.Next() % 1000);
+      entries[PlaceAt(begin + random.Next() % 12, id)] = ref;
+    }
+    now += random.Next() % 8;
+    f.Insert(key, entries);
+  }
+  f.Check();
+  // From any place on nothing is missing; of what lies before it, one row is given at most.
+  for (const auto& [key, entries] : f.model) {
+    for (uint64_t stamp = 90; stamp < now + 20; stamp += 7) {
+      const Place from = PlaceAt(stamp, 1);
+      for (const bool descending : {false, true}) {
+        std::map<Place, int64_t> walked;
+        for (const auto& entry : f.Walk(key, from, descending)) {
+          REQUIRE(walked.insert(entry).second);
+        }
+        const auto is_asked = [&](const Place& place) {
+          return descending ? place <= from : place >= from;
+        };
+        size_t others = 0;
+        for (const auto& [place, ref] : entries) {
+          if (is_asked(place)) REQUIRE(walked.count(place) == 1);
+        }
+        for (const auto& [place, ref] : walked) {
+          REQUIRE(entries.at(place) == ref);
+          if (!is_asked(place)) ++others;
+        }
+        REQUIRE(others <= kMaxEntries);
+      }
+    }
+  }
+}
+
+TEST_CASE("rows are filled, not one for each entry", "[names]") {
+  Fixture f;
+  SECTION("one by one, in order") {
+    for (uint64_t i = 0; i < 400; ++i) f.Insert("sa", {{PlaceAt(i), 1}});
+    CHECK(f.Rows() == 400 / kMaxEntries);
+  }
+  SECTION("in runs") {
+    for (uint64_t i = 0; i < 50; ++i) {
+      std::map<Place, int64_t> run;
+      for (uint64_t at = 0; at < 2 * kMaxEntries; ++at) run[PlaceAt(100 * i + at)] = 1;
+      f.Insert("sa", run);
+    }
+    CHECK(f.Rows() == 100);
+  }
+  SECTION("one by one, against the order") {
+    for (uint64_t i = 400; i > 0; --i) f.Insert("sa", {{PlaceAt(i), 1}});
+    CHECK(f.Rows() == 400 / kMaxEntries);
+  }
+  SECTION("one by one, among others") {
+    for (uint64_t i = 0; i < 400; ++i) f.Insert("sa", {{PlaceAt((i * 137) % 401), 1}});
+    CHECK(f.Rows() <= 2 * 400 / static_cast<int64_t>(kMaxEntries));
+  }
+  f.Check();
+}
+
+TEST_CASE("an entry at a place that is taken replaces the one that is there", "[names]") {
+  Fixture f;
+  f.Insert("sa", {{PlaceAt(1), 1}, {PlaceAt(2), 2}, {PlaceAt(3), 3}});
+  f.Insert("sa", {{PlaceAt(2), 20}});
+  f.Check();
+  CHECK_FALSE(f.table->Has("sa", {PlaceAt(2), 2}));
+  CHECK_FALSE(f.table->Has("sb", {PlaceAt(2), 20}));
+  CHECK_FALSE(f.table->Has("sa", {PlaceAt(2, 1), 20}));
+}
+
+TEST_CASE("a row that is cut off or empty is read as far as it goes, and written over", "[names]") {
+  Fixture f;
+  f.Insert("sa", {{PlaceAt(1), 1}, {PlaceAt(2), 2}, {PlaceAt(3), 3}});
+  SECTION("cut off") {
+    f.db->Execute("UPDATE names SET entries=substr(entries, 1, 75)");
+    CHECK(f.Walk("sa", PlaceAt(0), false).size() == 1);
+    f.Insert("sa", {{PlaceAt(2), 2}, {PlaceAt(3), 3}});
+  }
+  SECTION("empty") {
+    f.db->Execute("UPDATE names SET entries=x''");
+    CHECK(f.Walk("sa", PlaceAt(9), true).empty());
+    f.Insert("sa", {{PlaceAt(1), 1}, {PlaceAt(2), 2}, {PlaceAt(3), 3}});
+  }
+  f.Check();
+}
+
+}  // namespace chatchain
