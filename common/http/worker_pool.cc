@@ -96,7 +96,7 @@ void WorkerPool::Spawn(size_t count) {
       spdlog::warn("cannot start worker thread number {}: error {}", workers_ + 1, error);
       break;
     }
-    worker.release();  // Main() owns it
+    (void)worker.release();  // Main() owns it
     ++workers_;
   }
   pthread_attr_destroy(&attributes);

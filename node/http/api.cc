@@ -135,7 +135,9 @@ std::vector<http::Route> NodeApi::Routes() {
     return Plain([this, method](Request& request) { return (this->*method)(request); });
   };
   const auto fixed = [this](std::string json) {
-    return Plain([json](Request&) -> Try<Response> { return http::JsonResponse(200, json); });
+    return Plain([json = std::move(json)](Request&) -> Try<Response> {
+      return http::JsonResponse(200, json);
+    });
   };
   return {
       {.method = "POST",

@@ -192,7 +192,7 @@ Writer::~Writer() {
   sqlite3_wal_hook(db_.handle(), nullptr, nullptr);
 }
 
-Result<void, WriteError> Writer::Enqueue(JobPtr job) {
+Result<void, WriteError> Writer::Enqueue(const JobPtr& job) {
   if (write_state() == WriteState::kFailed) {
     return Err(WriteError{WriteError::Kind::kFailed, write_error()});
   }
@@ -226,7 +226,7 @@ void Writer::Post(Work work) {
   auto job = std::make_shared<Job>();
   job->work = std::move(work);
   // Refused only where there is nothing to be done: the next reader finds the same again.
-  (void)Enqueue(std::move(job));
+  (void)Enqueue(job);
 }
 
 Result<void, WriteError> Writer::Execute(Work work, SteadyTime deadline, size_t weight) {

@@ -114,7 +114,7 @@ class Writer {
   void RunSyncer();
   void RunCheckpointer();
   void RunWatchdog();
-  Result<void, WriteError> Enqueue(JobPtr job);
+  Result<void, WriteError> Enqueue(const JobPtr& job);
   Next AwaitWork();
   bool Take(bool first, size_t* weight, std::vector<JobPtr>* jobs);
   void Commit();

@@ -727,6 +727,21 @@ class BatchTest(ContractTest):
         self.check_problem(self.batch([message()] * 1001), 422, "invalid", "messages")
         self.check_problem(self.batch([]), 422, "invalid", "messages")
 
+    def test_nearly_as_large_as_allowed(self):
+        # More than a proxy sends to a node at once.
+        sender, room = fresh(), fresh("room")
+        items = [{"sender": sender, "room": room, "text": f"{i:03d}" + "x" * 60_000, "key": fresh()} for i in range(130)]
+        first, again = self.batch(items), self.batch(items)
+        for answer, status in [(first, 201), (again, 200)]:
+            self.assertEqual(answer.status, 200, answer.body[:500])
+            self.assertEqual([result["status"] for result in answer.json["results"]], [status] * len(items))
+            self.assertEqual([result["message"]["text"][:3] for result in answer.json["results"]],
+                             [item["text"][:3] for item in items])
+        self.assertEqual([result["message"] for result in first.json["results"]],
+                         [result["message"] for result in again.json["results"]])
+        stored = [each["text"][:3] for each in get(query(room=room, limit=200)).json["messages"]]
+        self.assertEqual(stored, [item["text"][:3] for item in items])
+
     def test_the_frame(self):
         for body, status in [({}, 422), ({"messages": None}, 422), ({"messages": {}}, 422),
                              ({"messages": "x"}, 422), ({"messages": [message()], "x": 1}, 400), ([], 400),
