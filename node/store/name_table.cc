@@ -12,8 +12,11 @@ namespace chatchain {
 
 namespace {
 
-bool Before(const NameEntry& a, const NameEntry& b) {
-  return a.place < b.place;
+// As it is in `names.entries`.
+constexpr size_t kEntryBytes = 8 + 22 + 8;
+
+bool IsBefore(const NameEntry& entry, const Place& place) {
+  return entry.place < place;
 }
 
 void BindPlace(Statement* rows, std::string_view key, const Place& place) {
@@ -33,6 +36,7 @@ std::string Encode(const NameEntry* begin, const NameEntry* end) {
 // What is cut off is left out.
 std::vector<NameEntry> Decode(std::string_view bytes) {
   std::vector<NameEntry> entries;
+  entries.reserve(bytes.size() / kEntryBytes);
   ByteReader reader(bytes);
   NameEntry entry;
   std::string_view id;
@@ -46,6 +50,19 @@ std::vector<NameEntry> Decode(std::string_view bytes) {
   return entries;
 }
 
+NameRow RowOf(const Statement& rows) {
+  NameRow row{rows.Int(0), {StampFromSql(rows.Int(1)), {}}, Decode(rows.Blob(3))};
+  MessageId::FromBytes(rows.Blob(2), &row.begin.id);
+  return row;
+}
+
+std::optional<NameRow> FirstOf(Statement& rows, std::string_view key, const Place& place) {
+  const ScopedReset reset(rows);
+  BindPlace(&rows, key, place);
+  if (!rows.Step()) return std::nullopt;
+  return RowOf(rows);
+}
+
 }  // namespace
 
 std::string NameKey(NameRole role, std::string_view name) {
@@ -55,13 +72,10 @@ std::string NameKey(NameRole role, std::string_view name) {
 }
 
 bool HasName(Statement& back, std::string_view key, const NameEntry& entry) {
-  const ScopedReset reset(back);
-  BindPlace(&back, key, entry.place);
-  if (!back.Step()) return false;
-  const std::vector<NameEntry> row = Decode(back.Blob(2));
-  return std::any_of(row.begin(), row.end(), [&](const NameEntry& other) {
-    return other.place == entry.place && other.message_ref == entry.message_ref;
-  });
+  const auto row = FirstOf(back, key, entry.place);
+  return row && std::any_of(row->entries.begin(), row->entries.end(), [&](const NameEntry& other) {
+           return other.place == entry.place && other.message_ref == entry.message_ref;
+         });
 }
 
 NameRows::NameRows(Statement& back, Statement& on, std::string key, const Place& from,
@@ -77,7 +91,7 @@ NameRows::NameRows(Statement& back, Statement& on, std::string key, const Place&
   BindPlace(&on_, key_, from_);
 }
 
-bool NameRows::Next(std::vector<NameEntry>* entries) {
+std::optional<NameRow> NameRows::Next() {
   bool found = false;
   Statement* rows = &back_;
   if (!onward_) found = back_.Step();
@@ -86,75 +100,72 @@ bool NameRows::Next(std::vector<NameEntry>* entries) {
     found = on_.Step();
   }
   onward_ = !descending_;
-  if (found) *entries = Decode(rows->Blob(2));
-  return found;
+  if (!found) return std::nullopt;
+  return RowOf(*rows);
 }
 
 NameTable::NameTable(const Database& db, Options options)
     : options_(options),
       back_(db, kNameRowsBackSql),
       on_(db, kNameRowsOnSql),
-      write_(db, "INSERT OR REPLACE INTO names(name, stamp, id, entries) VALUES (?1, ?2, ?3, ?4)"),
-      remove_(db, "DELETE FROM names WHERE name=?1 AND stamp=?2 AND id=?3") {}
+      insert_(db, "INSERT INTO names(name, stamp, id, entries) VALUES (?1, ?2, ?3, ?4)"),
+      update_(db, "UPDATE names SET stamp=?2, id=?3, entries=?4 WHERE ref=?1") {}
 
 void NameTable::Insert(std::string_view key, const std::vector<NameEntry>& entries) {
-  if (entries.empty()) return;
-  const Place first = entries.front().place;
-  const Place last = entries.back().place;
+  const NameEntry* begin = entries.data();
+  const NameEntry* const all_end = begin + entries.size();
+  while (begin != all_end) {
+    auto before = FirstOf(back_, key, begin->place);
+    auto behind = FirstOf(on_, key, begin->place);
+    const NameEntry* const end =
+        behind ? std::lower_bound(begin, all_end, behind->begin, IsBefore) : all_end;
+    InsertBetween(key, begin, end, std::move(before), std::move(behind));
+    begin = end;
+  }
+}
 
-  // Rows among which the entries fall are written anew; so is the one before them, or else the one
-  // behind, where it has room.
-  std::vector<NameEntry> old;
-  std::vector<Place> old_rows;
-  const auto has_room = [&](const std::vector<NameEntry>& row) {
-    return row.size() + entries.size() <= options_.max_entries ||
-           2 * row.size() < options_.max_entries;
-  };
-  const auto take = [&](const Statement& row, std::vector<NameEntry> its) {
-    Place begin{StampFromSql(row.Int(0)), {}};
-    MessageId::FromBytes(row.Blob(1), &begin.id);
-    old_rows.push_back(begin);
-    old.insert(old.end(), its.begin(), its.end());
-  };
-  {
-    const ScopedReset reset(back_);
-    BindPlace(&back_, key, first);
-    if (back_.Step()) {
-      std::vector<NameEntry> row = Decode(back_.Blob(2));
-      const bool overlaps = row.empty() || row.back().place >= first;
-      if (overlaps || has_room(row)) take(back_, std::move(row));
-    }
+void NameTable::InsertBetween(std::string_view key, const NameEntry* begin, const NameEntry* end,
+                              std::optional<NameRow> before, std::optional<NameRow> behind) {
+  const auto entries = static_cast<size_t>(end - begin);
+  if (before) {
+    // What stands outside of the row's range is damage.
+    std::erase_if(before->entries, [&](const NameEntry& entry) {
+      return entry.place < before->begin || (behind && entry.place >= behind->begin);
+    });
+    const bool overlaps =
+        std::any_of(before->entries.begin(), before->entries.end(),
+                    [&](const NameEntry& old) { return !IsBefore(old, begin->place); });
+    const bool has_room = before->entries.size() + entries <= options_.max_entries ||
+                          2 * before->entries.size() < options_.max_entries;
+    if (!overlaps && !has_room && before->begin != begin->place) before.reset();
   }
-  {
-    const ScopedReset reset(on_);
-    BindPlace(&on_, key, first);
-    while (on_.Step()) {
-      std::vector<NameEntry> row = Decode(on_.Blob(2));
-      const bool behind = !row.empty() && row.front().place > last;
-      if (behind && (!old_rows.empty() || !has_room(row))) break;
-      take(on_, std::move(row));
-      if (behind) break;
-    }
-  }
+  // Whole, or else it is left alone: what follows it is not known here.
+  if (before || (behind && behind->entries.size() + entries > options_.max_entries)) behind.reset();
+
+  std::optional<NameRow> old = before ? std::move(before) : std::move(behind);
   std::vector<NameEntry> all;
-  all.reserve(old.size() + entries.size());
-  if (!std::is_sorted(old.begin(), old.end(), Before)) std::sort(old.begin(), old.end(), Before);
-  // Of two with one place it keeps that of the first range.
-  std::set_union(entries.begin(), entries.end(), old.begin(), old.end(), std::back_inserter(all),
-                 Before);
-
-  for (const Place& begin : old_rows) {
-    BindPlace(&remove_, key, begin);
-    remove_.Run();
+  if (old) {
+    const auto in_order = [](const NameEntry& a, const NameEntry& b) { return a.place < b.place; };
+    std::sort(old->entries.begin(), old->entries.end(), in_order);
+    // Of two with one place it keeps that of the first range.
+    std::set_union(begin, end, old->entries.begin(), old->entries.end(), std::back_inserter(all),
+                   in_order);
+  } else {
+    all.assign(begin, end);
   }
   // Rows of about the same size, so that each keeps room for what comes late.
   const size_t rows = (all.size() + options_.max_entries - 1) / options_.max_entries;
   for (size_t i = 0; i < rows; ++i) {
-    const NameEntry* begin = all.data() + all.size() * i / rows;
-    const NameEntry* end = all.data() + all.size() * (i + 1) / rows;
-    const std::string bytes = Encode(begin, end);
-    BindPlace(&write_, key, begin->place);
-    write_.BindBlob(4, bytes).Run();
+    const NameEntry* const first = all.data() + all.size() * i / rows;
+    const std::string bytes = Encode(first, all.data() + all.size() * (i + 1) / rows);
+    Statement& write = old && i == 0 ? update_ : insert_;
+    write.Bind(2, SqlStamp(first->place.stamp)).BindBlob(3, first->place.id.view());
+    write.BindBlob(4, bytes);
+    if (old && i == 0) {
+      write.Bind(1, old->ref).Run();
+    } else {
+      write.BindText(1, key).Run();
+    }
   }
 }
 

@@ -7,12 +7,14 @@
 //
 // `names.name` is the letter of the role, then the name. `names.entries` is, of each entry, the
 // stamp (u64), the id (22 bytes) and the number of the message (u64), integers big-endian.
-// Entries are not removed: one counts only where the message still has that id and stamp.
+// Entries are not removed: one counts only where the message still has that id and stamp. So a
+// flipped bit hides messages at most, and what a row stands under is believed before its entries.
 //
 // All belongs to the thread of the Database, and throws SqliteError.
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -32,13 +34,19 @@ struct NameEntry {
   int64_t message_ref = 0;
 };
 
+struct NameRow {
+  int64_t ref = 0;
+  Place begin;                     // what it stands under
+  std::vector<NameEntry> entries;  // where they are whole, in order of place
+};
+
 // Rows of the name ?1: those that begin at the place (?2, ?3) or before it, the last one first; and
-// those that begin later. Both give what ReadNameRow() reads.
+// those that begin later.
 inline constexpr const char* kNameRowsBackSql =
-    "SELECT stamp, id, entries FROM names WHERE name=?1 AND (stamp, id) <= (?2, ?3) "
+    "SELECT ref, stamp, id, entries FROM names WHERE name=?1 AND (stamp, id) <= (?2, ?3) "
     "ORDER BY stamp DESC, id DESC";
 inline constexpr const char* kNameRowsOnSql =
-    "SELECT stamp, id, entries FROM names WHERE name=?1 AND (stamp, id) > (?2, ?3) "
+    "SELECT ref, stamp, id, entries FROM names WHERE name=?1 AND (stamp, id) > (?2, ?3) "
     "ORDER BY stamp, id";
 
 // `back`: of kNameRowsBackSql.
@@ -52,8 +60,8 @@ class NameRows {
   NameRows(const NameRows&) = delete;
   NameRows& operator=(const NameRows&) = delete;
 
-  // False: there are no more.
-  bool Next(std::vector<NameEntry>* entries);
+  // Nothing: there are no more.
+  std::optional<NameRow> Next();
 
  private:
   Statement& back_;
@@ -69,9 +77,7 @@ class NameRows {
 class NameTable {
  public:
   struct Options {
-    // Of a row. With more, and names of 40 bytes, SQLite would keep a part of the row on a page of
-    // its own: https://www.sqlite.org/fileformat2.html section 1.6, index b-tree cells.
-    size_t max_entries = 24;
+    size_t max_entries = 48;  // of a row; two such rows fill a page
   };
 
   NameTable(const Database& db, Options options);
@@ -79,14 +85,19 @@ class NameTable {
   bool Has(std::string_view key, const NameEntry& entry) { return HasName(back_, key, entry); }
 
   // REQUIRES: `entries` in order of place, each place once. One that is there already is replaced.
+  // Reads and writes two rows an entry at most.
   void Insert(std::string_view key, const std::vector<NameEntry>& entries);
 
  private:
+  // Into the range between two rows.
+  void InsertBetween(std::string_view key, const NameEntry* begin, const NameEntry* end,
+                     std::optional<NameRow> before, std::optional<NameRow> behind);
+
   const Options options_;
   Statement back_;
   Statement on_;
-  Statement write_;
-  Statement remove_;
+  Statement insert_;
+  Statement update_;
 };
 
 }  // namespace chatchain

@@ -30,7 +30,7 @@ namespace chatchain {
 class NameTail {
  public:
   struct Options {
-    size_t flush_entries = 48;       // of one name: two full rows
+    size_t flush_entries = 48;       // of one name: a full row
     int64_t max_messages = 100'000;  // an entry waits for at most about so many later messages
   };
   // Of one name, in order of place.

@@ -79,7 +79,7 @@ std::vector<Rows> RowsOf(const Walk& walk) {
 }
 
 // Parameters 1 and 2 are the least and the greatest stamp, 3 and 4 the place to go on from; of
-// an entry, 1 is the message, 2 and 3 its place. Then come the equalities.
+// an entry, 1 is the message. From 5 on come the equalities.
 constexpr int kFirstEquality = 5;
 
 std::string WalkSql(const Walk& walk, Rows rows, bool descending) {
@@ -88,7 +88,7 @@ std::string WalkSql(const Walk& walk, Rows rows, bool descending) {
   switch (rows) {
     case Rows::kMessages: from = " FROM messages m INDEXED BY messages_by_place WHERE "; break;
     case Rows::kNames:
-    case Rows::kTail: from = " FROM messages m WHERE m.ref=?1 AND m.stamp=?2 AND m.id=?3"; break;
+    case Rows::kTail: from = " FROM messages m WHERE m.ref=?1"; break;
     case Rows::kPlaces:
       ordered_by = "p";
       // CROSS JOIN keeps the order of tables: another one would have to sort.
@@ -177,20 +177,22 @@ class ReadConnection::Source {
     }
     int parameter = kFirstEquality;
     for (const auto& entry : walk.equal) statement_.BindText(parameter++, *entry.second);
-    if (rows == Rows::kTail) {
+    if (rows == Rows::kTail || rows == Rows::kNames) {
       by_entry_ = true;
-      Enter(tail);
-    } else if (rows == Rows::kNames) {
-      by_entry_ = true;
+      // Where such a place is, all that is asked for lies at it or behind it.
       Place from = after_;
       if (descending_ && most_ < from.stamp) {
         from.stamp = most_;
         from.id.bytes.fill(0xff);
       }
       if (!descending_ && least_ > from.stamp) from = {least_, {}};
-      index_.emplace(reader.Cached(kNameRowsBackSql + Mark(number, rows)),
-                     reader.Cached(kNameRowsOnSql + Mark(number, rows)),
-                     NameKey(*walk.role, walk.name()), from, descending_);
+      if (rows == Rows::kTail) {
+        EnterTail(tail, from);
+      } else {
+        index_.emplace(reader.Cached(kNameRowsBackSql + Mark(number, rows)),
+                       reader.Cached(kNameRowsOnSql + Mark(number, rows)),
+                       NameKey(*walk.role, walk.name()), from, descending_);
+      }
     } else {
       statement_.Bind(1, SqlStamp(least_)).Bind(2, SqlStamp(most_)).Bind(3, SqlStamp(after_.stamp));
       statement_.BindBlob(4, after_.id.view());
@@ -215,52 +217,49 @@ class ReadConnection::Source {
     return std::string(2 * number + (rows == Rows::kTail ? 1 : 0), ' ');
   }
 
-  // Of `entries`, which outlive the next call, those that the query asks for.
-  void Enter(const std::vector<NameEntry>& entries) {
-    entries_ = &entries;
-    const auto begin = entries.begin();
-    const auto at = [&](auto it) { return static_cast<size_t>(it - begin); };
-    const auto stamp_before = [](const NameEntry& entry, Stamp stamp) {
-      return entry.place.stamp < stamp;
-    };
-    const auto before_stamp = [](Stamp stamp, const NameEntry& entry) {
-      return stamp < entry.place.stamp;
-    };
-    const auto place_before = [](const NameEntry& entry, const Place& place) {
-      return entry.place < place;
-    };
-    const auto before_place = [](const Place& place, const NameEntry& entry) {
-      return place < entry.place;
-    };
-    from_ = at(std::lower_bound(begin, entries.end(), least_, stamp_before));
-    to_ = at(std::upper_bound(begin, entries.end(), most_, before_stamp));
-    if (descending_) {
-      to_ = std::min(to_, at(std::lower_bound(begin, entries.end(), after_, place_before)));
-    } else {
-      from_ = std::max(from_, at(std::upper_bound(begin, entries.end(), after_, before_place)));
-    }
-  }
-
-  // Nothing that the query asks for lies in what comes behind `entries`.
-  bool IsLast(const std::vector<NameEntry>& entries) const {
-    if (entries.empty()) return false;
-    return descending_ ? entries.front().place.stamp < least_ : entries.back().place.stamp > most_;
+  // There may be many; they are in order, and stay where they are.
+  void EnterTail(const std::vector<NameEntry>& tail, const Place& from) {
+    const auto at = std::lower_bound(
+        tail.begin(), tail.end(), from,
+        [](const NameEntry& entry, const Place& place) { return entry.place < place; });
+    const auto before = static_cast<size_t>(at - tail.begin());
+    entries_ = &tail;
+    next_ = descending_ ? tail.size() - std::min(before + 1, tail.size()) : before;
   }
 
   bool NextRow() {
-    if (!index_ || IsLast(row_) || !index_->Next(&row_)) return false;
-    Enter(row_);
+    if (!index_) return false;
+    // Nothing that is asked for lies behind such a row.
+    if (row_ && (descending_ ? row_->begin.stamp < least_ : row_->begin.stamp > most_))
+      return false;
+    row_ = index_->Next();
+    if (!row_) return false;
+    entries_ = &row_->entries;
+    next_ = 0;
     return true;
+  }
+
+  // Entries of a damaged row may be anywhere: none is given twice or out of order all the same,
+  // since a message confirms its place.
+  bool IsAsked(const Place& place) const {
+    return place.stamp >= least_ && place.stamp <= most_ &&
+           (descending_ ? place < after_ : after_ < place);
   }
 
   bool StepEntry() {
     statement_.Reset();
     do {
-      while (from_ < to_) {
-        const NameEntry& entry = (*entries_)[descending_ ? --to_ : from_++];
-        statement_.Bind(1, entry.message_ref).Bind(2, SqlStamp(entry.place.stamp));
-        statement_.BindBlob(3, entry.place.id.view());
-        if (statement_.Step()) return true;
+      const size_t all = entries_ == nullptr ? 0 : entries_->size();
+      while (next_ < all) {
+        const NameEntry& entry = (*entries_)[descending_ ? all - 1 - next_ : next_];
+        ++next_;
+        if (!IsAsked(entry.place)) continue;
+        statement_.Bind(1, entry.message_ref);
+        if (statement_.Step() && StampFromSql(statement_.Int(0)) == entry.place.stamp &&
+            statement_.Blob(1) == entry.place.id.view()) {
+          after_ = entry.place;
+          return true;
+        }
         statement_.Reset();
       }
     } while (NextRow());
@@ -272,13 +271,12 @@ class ReadConnection::Source {
   const bool descending_;
   Stamp least_ = 0;
   Stamp most_ = std::numeric_limits<Stamp>::max();
-  Place after_;
+  Place after_;  // the place to go on from
   bool by_entry_ = false;
   std::optional<NameRows> index_;
-  std::vector<NameEntry> row_;  // of the index
-  const std::vector<NameEntry>* entries_ = nullptr;
-  size_t from_ = 0;  // of *entries_, what is left
-  size_t to_ = 0;
+  std::optional<NameRow> row_;                       // of the index
+  const std::vector<NameEntry>* entries_ = nullptr;  // of the tail or of row_
+  size_t next_ = 0;                                  // how many of them have had their turn
   Place place_;
   bool empty_ = false;
 };

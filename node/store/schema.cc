@@ -58,12 +58,13 @@ CREATE INDEX messages_by_key ON messages(key, sender);
 CREATE INDEX messages_by_place ON messages(stamp, id);
 
 CREATE TABLE names(
+  ref     INTEGER PRIMARY KEY,
   name    TEXT NOT NULL,
   stamp   INTEGER NOT NULL,
   id      BLOB NOT NULL,
-  entries BLOB NOT NULL,
-  PRIMARY KEY(name, stamp, id)
-) STRICT, WITHOUT ROWID;
+  entries BLOB NOT NULL
+) STRICT;
+CREATE INDEX names_by_place ON names(name, stamp, id);
 
 CREATE TABLE places(
   stamp   INTEGER NOT NULL,

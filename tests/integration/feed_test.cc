@@ -19,23 +19,22 @@ uint16_t PortOf(const std::string& address) {
   return static_cast<uint16_t>(std::stoul(address.substr(address.rfind(':') + 1)));
 }
 
-// Sends to one node only, one after another, each acknowledged before the next: all that is known
-// of their order is the order of that node's log.
+// Sends to one process of a node only, one after another, each acknowledged before the next: all
+// that is known of their order is that of one epoch of that node's log. Who catches up fetches
+// several epochs at once, so between two lives of a node no order is promised.
 class DirectWriter {
  public:
-  // `life`: of the node's disk.
-  DirectWriter(Node& node, Ledger& ledger, int first, const std::string& life)
+  // `life`: of the node's process.
+  DirectWriter(Node& node, Ledger& ledger, int life)
       : address_(node.address()),
-        name_("direct" + node.name() + life),
-        ledger_(ledger),
-        next_(first) {
+        name_("direct" + node.name() + "life" + std::to_string(life)),
+        ledger_(ledger) {
     thread_ = std::thread([this] { Run(); });
   }
   ~DirectWriter() { Stop(); }
-  int Stop() {
+  void Stop() {
     stopping_ = true;
     if (thread_.joinable()) thread_.join();
-    return next_;
   }
 
  private:
@@ -61,7 +60,7 @@ class DirectWriter {
   const std::string address_;
   const std::string name_;
   Ledger& ledger_;
-  int next_;
+  int next_ = 1;
   std::atomic<bool> stopping_{false};
   std::thread thread_;
 };
@@ -330,35 +329,35 @@ TEST_CASE("sixty follow through two proxies while nodes and a proxy fail", "[fee
   options.pause = milliseconds(20);
   options.timeout = seconds(3);
   const std::vector<std::string> proxies = {first.address(), second.address()};
-  std::vector<int> next(cluster.size(), 1);
-  // A node that has lost its disk takes messages at once, and may hand them on before what it
-  // fetches of its earlier life: between the two no order is promised.
-  std::string life;
-  const auto with_load = [&](const std::function<void(Load&)>& nemesis,
+  int lives = 0;
+  using Direct = std::vector<std::unique_ptr<DirectWriter>>;
+  const auto write_to = [&](size_t node) {
+    return std::make_unique<DirectWriter>(cluster.node(node), ledger, ++lives);
+  };
+  const auto with_load = [&](const std::function<void(Load&, Direct&)>& nemesis,
                              const std::vector<std::string>& targets) {
     Load load(targets, ledger, options);
-    std::vector<std::unique_ptr<DirectWriter>> direct;
-    for (size_t i = 0; i < cluster.size(); ++i) {
-      direct.push_back(
-          std::make_unique<DirectWriter>(cluster.node(i), ledger, next[i], i == 2 ? life : ""));
-    }
+    Direct direct;
+    for (size_t i = 0; i < cluster.size(); ++i) direct.push_back(write_to(i));
     load.AwaitMore(40);
-    nemesis(load);
+    nemesis(load, direct);
     load.AwaitMore(40);
     load.Stop();
-    for (size_t i = 0; i < cluster.size(); ++i) next[i] = direct[i]->Stop();
+    for (const auto& writer : direct) writer->Stop();
   };
 
   for (size_t victim = 0; victim < cluster.size(); ++victim) {
     with_load(
-        [&](Load& load) {
+        [&](Load& load, Direct& direct) {
+          direct[victim]->Stop();
           cluster.node(victim).Kill();
           load.AwaitMore(60);
           cluster.node(victim).Start();
+          direct[victim] = write_to(victim);
         },
         proxies);
     with_load(
-        [&](Load& load) {
+        [&](Load& load, Direct&) {
           cluster.node(victim).Pause();
           load.AwaitMore(60, seconds(60));
           cluster.node(victim).Resume();
@@ -369,12 +368,11 @@ TEST_CASE("sixty follow through two proxies while nodes and a proxy fail", "[fee
   AwaitEqualDigests(cluster.addresses());
   cluster.node(2).Kill();
   cluster.node(2).Wipe();
-  life = "again";
   cluster.node(2).Start();
-  with_load([&](Load& load) { load.AwaitMore(40); }, proxies);
+  with_load([&](Load& load, Direct&) { load.AwaitMore(40); }, proxies);
   // Those at the second proxy go on at the first one, with their last token.
   AwaitEqualDigests(cluster.addresses());
-  with_load([&](Load&) { second.process().Kill(); }, {first.address()});
+  with_load([&](Load&, Direct&) { second.process().Kill(); }, {first.address()});
 
   AwaitEqualDigests(cluster.addresses());
   const auto history = cluster.api(0).ListAll();

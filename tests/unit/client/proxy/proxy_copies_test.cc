@@ -28,6 +28,9 @@ ScriptedAnswer By(const std::string& id, ScriptedAnswer answer) {
   return answer;
 }
 
+// Of a request, within which a sanitizer makes all that happens slower.
+constexpr int kDeadlineMs = kSanitized ? 15'000 : 3000;
+
 // As a disk would, so that many writes are under way at any time.
 void Store() {
   std::this_thread::sleep_for(milliseconds(20));
@@ -146,7 +149,9 @@ TEST_CASE("while many write, copies are the pulls of peers; the rest is asked wh
       return asked ? Says(id, request, copies >= 2 ? 201 : 202, copies) : Says(id, request, 201);
     });
   }
-  Running proxy(Config({nodes[0]->address(), nodes[1]->address(), nodes[2]->address()}));
+  ClientConfig config = Config({nodes[0]->address(), nodes[1]->address(), nodes[2]->address()});
+  config.request_timeout_ms = kDeadlineMs;
+  Running proxy(config);
   proxy.AwaitProbes();
   std::vector<std::future<int>> clients;
   for (int i = 0; i < kClients; ++i) {
@@ -184,11 +189,13 @@ TEST_CASE("while many write, copies that no pull brings are made from here", "[p
   ScriptedNode one(Alone("one"));
   ScriptedNode two(Alone("two"));
   ScriptedNode three(Alone("three"));
-  Running proxy(Config({one.address(), two.address(), three.address()}));
+  ClientConfig config = Config({one.address(), two.address(), three.address()});
+  config.request_timeout_ms = kDeadlineMs;
+  Running proxy(config);
   proxy.AwaitProbes();
   std::vector<http::ClientResponse> answers;
-  // The lead's own answer comes only at the end of the deadline of 3 s.
-  CHECK(MillisOf([&] { answers = Many(proxy, "all"); }) < 2000);
+  // The lead's own answer comes only at the end of the deadline.
+  CHECK(MillisOf([&] { answers = Many(proxy, "all"); }) < kDeadlineMs * 2 / 3);
   for (const http::ClientResponse& answer : answers) {
     CHECK(answer.status == 201);
     CHECK(CopiesIn(answer) == 3);
