@@ -53,7 +53,7 @@ TEST_CASE("The same seed does the same again, another one something else", "[sim
   }
 }
 
-TEST_CASE("Every fault happens, and so does what clients do", "[simulation]") {
+TEST_CASE("Every fault happens, and so does what clients do", "[simulation][faults]") {
   SimOptions options;
   options.steps = 1500;
   std::map<std::string, uint64_t> counts;
