@@ -105,68 +105,82 @@ std::optional<NameRow> NameRows::Next() {
 }
 
 NameTable::NameTable(const Database& db, Options options)
-    : options_(options),
+    : db_(db),
+      options_(options),
       back_(db, kNameRowsBackSql),
       on_(db, kNameRowsOnSql),
       insert_(db, "INSERT INTO names(name, stamp, id, entries) VALUES (?1, ?2, ?3, ?4)"),
-      update_(db, "UPDATE names SET stamp=?2, id=?3, entries=?4 WHERE ref=?1") {}
+      // The row under which the index found it, and no other; its keys stay, since those of an
+      // index that does not match would end all writing.
+      update_(db,
+              "UPDATE names SET entries=?4 WHERE ref=?5 AND +name=?1 AND +stamp=?2 AND +id=?3") {}
 
 void NameTable::Insert(std::string_view key, const std::vector<NameEntry>& entries) {
   const NameEntry* begin = entries.data();
   const NameEntry* const all_end = begin + entries.size();
   while (begin != all_end) {
     auto before = FirstOf(back_, key, begin->place);
-    auto behind = FirstOf(on_, key, begin->place);
+    std::optional<Place> next;
+    if (const auto behind = FirstOf(on_, key, begin->place)) next = behind->begin;
     const NameEntry* const end =
-        behind ? std::lower_bound(begin, all_end, behind->begin, IsBefore) : all_end;
-    InsertBetween(key, begin, end, std::move(before), std::move(behind));
+        next ? std::lower_bound(begin + 1, all_end, *next, IsBefore) : all_end;
+    InsertBetween(key, begin, end, std::move(before), next);
     begin = end;
   }
 }
 
 void NameTable::InsertBetween(std::string_view key, const NameEntry* begin, const NameEntry* end,
-                              std::optional<NameRow> before, std::optional<NameRow> behind) {
-  const auto entries = static_cast<size_t>(end - begin);
+                              std::optional<NameRow> before, const std::optional<Place>& next) {
+  std::vector<NameEntry> all(begin, end);
   if (before) {
+    std::vector<NameEntry>& old = before->entries;
     // What stands outside of the row's range is damage.
-    std::erase_if(before->entries, [&](const NameEntry& entry) {
-      return entry.place < before->begin || (behind && entry.place >= behind->begin);
+    std::erase_if(old, [&](const NameEntry& entry) {
+      return entry.place < before->begin || (next && entry.place >= *next);
     });
-    const bool overlaps =
-        std::any_of(before->entries.begin(), before->entries.end(),
-                    [&](const NameEntry& old) { return !IsBefore(old, begin->place); });
-    const bool has_room = before->entries.size() + entries <= options_.max_entries ||
-                          2 * before->entries.size() < options_.max_entries;
-    if (!overlaps && !has_room && before->begin != begin->place) before.reset();
-  }
-  // Whole, or else it is left alone: what follows it is not known here.
-  if (before || (behind && behind->entries.size() + entries > options_.max_entries)) behind.reset();
-
-  std::optional<NameRow> old = before ? std::move(before) : std::move(behind);
-  std::vector<NameEntry> all;
-  if (old) {
-    const auto in_order = [](const NameEntry& a, const NameEntry& b) { return a.place < b.place; };
-    std::sort(old->entries.begin(), old->entries.end(), in_order);
-    // Of two with one place it keeps that of the first range.
-    std::set_union(begin, end, old->entries.begin(), old->entries.end(), std::back_inserter(all),
-                   in_order);
-  } else {
-    all.assign(begin, end);
+    const bool overlaps = std::any_of(old.begin(), old.end(), [&](const NameEntry& entry) {
+      return entry.place >= begin->place;
+    });
+    const bool has_room =
+        old.size() + all.size() <= options_.max_entries || 2 * old.size() < options_.max_entries;
+    if (overlaps || has_room || before->begin == begin->place) {
+      const auto in_order = [](const NameEntry& a, const NameEntry& b) {
+        return a.place < b.place;
+      };
+      std::sort(old.begin(), old.end(), in_order);
+      all.clear();
+      // Of two with one place it keeps that of the first range.
+      std::set_union(begin, end, old.begin(), old.end(), std::back_inserter(all), in_order);
+    } else {
+      before.reset();
+    }
   }
   // Rows of about the same size, so that each keeps room for what comes late.
   const size_t rows = (all.size() + options_.max_entries - 1) / options_.max_entries;
-  for (size_t i = 0; i < rows; ++i) {
-    const NameEntry* const first = all.data() + all.size() * i / rows;
-    const std::string bytes = Encode(first, all.data() + all.size() * (i + 1) / rows);
-    Statement& write = old && i == 0 ? update_ : insert_;
-    write.Bind(2, SqlStamp(first->place.stamp)).BindBlob(3, first->place.id.view());
-    write.BindBlob(4, bytes);
-    if (old && i == 0) {
-      write.Bind(1, old->ref).Run();
-    } else {
-      write.BindText(1, key).Run();
+  size_t written = 0;
+  if (before) {
+    written = all.size() / rows;
+    if (!Rewrite(key, *before, all.data(), all.data() + written)) {
+      all.assign(begin, end);
+      written = 0;
     }
   }
+  for (size_t left = all.size() - written; left > 0; left = all.size() - written) {
+    const size_t more = (left + options_.max_entries - 1) / options_.max_entries;
+    const NameEntry* const first = all.data() + written;
+    const std::string bytes = Encode(first, first + left / more);
+    BindPlace(&insert_, key, first->place);
+    insert_.BindBlob(4, bytes).Run();
+    written += left / more;
+  }
+}
+
+bool NameTable::Rewrite(std::string_view key, const NameRow& row, const NameEntry* begin,
+                        const NameEntry* end) {
+  const std::string bytes = Encode(begin, end);
+  BindPlace(&update_, key, row.begin);
+  update_.BindBlob(4, bytes).Bind(5, row.ref).Run();
+  return sqlite3_changes(db_.handle()) == 1;
 }
 
 }  // namespace chatchain

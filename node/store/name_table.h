@@ -85,14 +85,19 @@ class NameTable {
   bool Has(std::string_view key, const NameEntry& entry) { return HasName(back_, key, entry); }
 
   // REQUIRES: `entries` in order of place, each place once. One that is there already is replaced.
-  // Reads and writes two rows an entry at most.
+  // Reads and writes two rows an entry at most. A row that is damaged is left as it is.
   void Insert(std::string_view key, const std::vector<NameEntry>& entries);
 
  private:
-  // Into the range between two rows.
+  // What belongs behind the row `before`, if there is one, and before that at `next`.
   void InsertBetween(std::string_view key, const NameEntry* begin, const NameEntry* end,
-                     std::optional<NameRow> before, std::optional<NameRow> behind);
+                     std::optional<NameRow> before, const std::optional<Place>& next);
 
+  // False: it is not what the index says it is.
+  bool Rewrite(std::string_view key, const NameRow& row, const NameEntry* begin,
+               const NameEntry* end);
+
+  const Database& db_;
   const Options options_;
   Statement back_;
   Statement on_;

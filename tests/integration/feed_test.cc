@@ -25,16 +25,19 @@ uint16_t PortOf(const std::string& address) {
 class DirectWriter {
  public:
   // `life`: of the node's process.
-  DirectWriter(Node& node, Ledger& ledger, int life)
+  DirectWriter(Node& node, Ledger& ledger, int first, int life)
       : address_(node.address()),
         name_("direct" + node.name() + "life" + std::to_string(life)),
-        ledger_(ledger) {
+        ledger_(ledger),
+        next_(first) {
     thread_ = std::thread([this] { Run(); });
   }
   ~DirectWriter() { Stop(); }
-  void Stop() {
+  // The number to go on with.
+  int Stop() {
     stopping_ = true;
     if (thread_.joinable()) thread_.join();
+    return next_;
   }
 
  private:
@@ -60,7 +63,7 @@ class DirectWriter {
   const std::string address_;
   const std::string name_;
   Ledger& ledger_;
-  int next_ = 1;
+  int next_;
   std::atomic<bool> stopping_{false};
   std::thread thread_;
 };
@@ -329,10 +332,15 @@ TEST_CASE("sixty follow through two proxies while nodes and a proxy fail", "[fee
   options.pause = milliseconds(20);
   options.timeout = seconds(3);
   const std::vector<std::string> proxies = {first.address(), second.address()};
-  int lives = 0;
+  std::vector<int> lives(cluster.size(), 1);
+  std::vector<int> next(cluster.size(), 1);
   using Direct = std::vector<std::unique_ptr<DirectWriter>>;
   const auto write_to = [&](size_t node) {
-    return std::make_unique<DirectWriter>(cluster.node(node), ledger, ++lives);
+    return std::make_unique<DirectWriter>(cluster.node(node), ledger, next[node], lives[node]);
+  };
+  const auto begin_life = [&](size_t node) {
+    ++lives[node];
+    next[node] = 1;
   };
   const auto with_load = [&](const std::function<void(Load&, Direct&)>& nemesis,
                              const std::vector<std::string>& targets) {
@@ -343,15 +351,16 @@ TEST_CASE("sixty follow through two proxies while nodes and a proxy fail", "[fee
     nemesis(load, direct);
     load.AwaitMore(40);
     load.Stop();
-    for (const auto& writer : direct) writer->Stop();
+    for (size_t i = 0; i < cluster.size(); ++i) next[i] = direct[i]->Stop();
   };
 
   for (size_t victim = 0; victim < cluster.size(); ++victim) {
     with_load(
         [&](Load& load, Direct& direct) {
-          direct[victim]->Stop();
           cluster.node(victim).Kill();
+          direct[victim]->Stop();
           load.AwaitMore(60);
+          begin_life(victim);
           cluster.node(victim).Start();
           direct[victim] = write_to(victim);
         },
@@ -368,6 +377,7 @@ TEST_CASE("sixty follow through two proxies while nodes and a proxy fail", "[fee
   AwaitEqualDigests(cluster.addresses());
   cluster.node(2).Kill();
   cluster.node(2).Wipe();
+  begin_life(2);
   cluster.node(2).Start();
   with_load([&](Load& load, Direct&) { load.AwaitMore(40); }, proxies);
   // Those at the second proxy go on at the first one, with their last token.
