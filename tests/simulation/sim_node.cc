@@ -328,8 +328,9 @@ void SimNode::AwaitWritten(Peer& peer, std::function<void(std::optional<size_t>)
     return;
   }
   const auto page = std::exchange(peer.in_flight, nullptr);
-  const auto finish = [page, then = std::move(then)] {
-    then(*page->written ? std::optional(**page->written) : std::nullopt);
+  // Not the page itself, which holds this: a write that a crash ends would leave both behind.
+  const auto finish = [written = &page->written, then = std::move(then)] {
+    then(**written ? std::optional(***written) : std::nullopt);
   };
   if (page->written) {
     finish();
