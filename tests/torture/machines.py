@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The programs of a run, each on a machine of its own as far as the system allows: its place in a
 network that fails on command, its disk, its clock."""
+import os
 import pathlib
 import shutil
 import signal
@@ -252,8 +253,15 @@ class NodeMachine(Machine):
 
     def fill_disk(self):
         """Not a byte is left."""
-        used = sum(path.stat().st_blocks * 512 for path in self.mount.rglob("*") if path.exists())
-        run("mount", "-o", f"remount,size={used}", self.mount)
+        for tries_left in reversed(range(100)):
+            disk = os.statvfs(self.mount)
+            used = (disk.f_blocks - disk.f_bfree) * disk.f_frsize
+            try:
+                return run("mount", "-o", f"remount,size={used}", self.mount)
+            except subprocess.CalledProcessError:
+                # The node has written meanwhile: a disk cannot be smaller than what is on it.
+                if tries_left == 0:
+                    raise
 
     def free_disk(self):
         run("mount", "-o", f"remount,size={DISK}", self.mount)
