@@ -314,17 +314,18 @@ RequestFramer::Event RequestFramer::Consume(std::string_view* input) {
         const LineScan scan = ScanLine(*input, !head_bytes_.empty() && head_bytes_.back() == '\r');
         head_bytes_.append(input->substr(0, scan.used));
         input->remove_prefix(scan.used);
-        if (scan.what != LineScan::What::kLine && scan.what != LineScan::What::kMore) {
-          return Fail(400, Describe(scan.what));
-        }
+        const bool wrong = scan.what != LineScan::What::kLine && scan.what != LineScan::What::kMore;
         const bool in_request_line = state_ == State::kRequestLine;
+        // Of several things that are wrong, the first one is told, however the bytes were cut.
+        const size_t sound_bytes = head_bytes_.size() - (wrong ? 1 : 0);
         // The longest method and version that are looked at are short.
-        if (in_request_line && head_bytes_.size() > limits_.max_target_bytes + 64) {
+        if (in_request_line && sound_bytes > limits_.max_target_bytes + 64) {
           return Fail(414, "the request line is too long");
         }
-        if (head_bytes_.size() > limits_.max_head_bytes) {
+        if (sound_bytes > limits_.max_head_bytes) {
           return Fail(431, "the head of the request is too long");
         }
+        if (wrong) return Fail(400, Describe(scan.what));
         if (scan.what == LineScan::What::kMore) return Event::kNeedMore;
         const size_t begin = line_begin_;
         const size_t end = head_bytes_.size() - 2;

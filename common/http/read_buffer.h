@@ -14,7 +14,7 @@ inline constexpr size_t kReadBufferBytes = 64 * 1024;
 template <typename Reader>
 char* ReadBuffer() {
   thread_local std::string buffer(kReadBufferBytes, '\0');
-  return buffer.data();
+  return buffer.data();  // NOLINT(clang-analyzer-cplusplus.InnerPointer): it lives with its thread
 }
 
 }  // namespace chatchain::http

@@ -94,6 +94,7 @@ std::vector<NameTail::Run> NameTail::PlanAll() {
   std::set<Key> keys;
   for (const auto& [key, group] : groups_) keys.insert(key);
   for (const Pending& pending : pending_) keys.insert(pending.key);
+  runs.reserve(keys.size());
   for (const Key& key : keys) runs.push_back(PlanGroup(key));
   return runs;
 }

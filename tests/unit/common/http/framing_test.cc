@@ -158,6 +158,11 @@ TEST_CASE("limits of the head", "[http][framing]") {
   CHECK(Read(fields(300), limits).status == 0);
   CHECK(Read(fields(301), limits).status == 431);
   CHECK(Read(fields(5'000).substr(0, 400), limits).status == 431);
+  // What is too long before it is wrong is too long, at once or byte by byte.
+  CHECK(Read("GET /" + std::string(160, 'x') + "\r ", limits).status == 414);
+  CHECK(Read("GET /" + std::string(100, 'x') + "\r ", limits).status == 400);
+  CHECK(Read(fields(5'000).substr(0, 400) + '\0', limits).status == 431);
+  CHECK(Read(fields(5'000).substr(0, 300) + '\0', limits).status == 400);
   CHECK(Read("GET / HTTP/1.1\r\nHost: a\r\nA:\r\nA:\r\nA:\r\nA:\r\n\r\n", limits).status == 0);
   CHECK(Read("GET / HTTP/1.1\r\nHost: a\r\nA:\r\nA:\r\nA:\r\nA:\r\nA:\r\n\r\n", limits).status ==
         431);
