@@ -46,7 +46,9 @@ std::string SaidBy(const http::ClientResponse& answer) {
     if (!error.is_object()) continue;
     const std::string field = text(error, "field");
     const std::string reason = text(error, "reason");
-    if (said.find(reason) == std::string::npos) said.append("; ").append(field).append(" ").append(reason);
+    if (said.find(reason) == std::string::npos) {
+      said.append("; ").append(field).append(" ").append(reason);
+    }
   }
   return said;
 }

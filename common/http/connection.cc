@@ -702,7 +702,8 @@ void Connection::Discard() {
         self->discarded_ += bytes;
         if (error) return self->Close(false);
         while (self->discarded_ < kLingerBytes) {
-          const ssize_t n = ::recv(self->fd_, ReadBuffer<Connection>(), kReadBufferBytes, MSG_DONTWAIT);
+          const ssize_t n =
+              ::recv(self->fd_, ReadBuffer<Connection>(), kReadBufferBytes, MSG_DONTWAIT);
           if (n > 0) self->discarded_ += static_cast<size_t>(n);
           if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return self->Discard();
           if (n <= 0 && errno != EINTR) break;
