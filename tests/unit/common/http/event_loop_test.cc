@@ -58,6 +58,8 @@ TEST_CASE("an event loop does what is posted in order, on its thread", "[http][l
   CHECK(EventLoop::Current() == nullptr);
   std::vector<int> order;
   std::vector<EventLoop*> on;
+  std::promise<void> all_posted;  // what is posted by the first one comes behind all others then
+  loop.Post([&] { all_posted.get_future().wait(); });
   for (int i = 0; i < 100; ++i) {
     loop.Post([&, i] {
       order.push_back(i);
@@ -65,6 +67,7 @@ TEST_CASE("an event loop does what is posted in order, on its thread", "[http][l
       if (i == 0) loop.Post([&] { order.push_back(100); });
     });
   }
+  all_posted.set_value();
   Await(loop);
   Await(loop);
   REQUIRE(order.size() == 101);
