@@ -2,7 +2,6 @@
 #include "client/http/write_routes.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
 #include <utility>
@@ -148,38 +147,23 @@ void AddOrigin(const WriteRouteContext& context, const WriteResult& result, int 
 }
 
 // One item of a client's batch: an item for the nodes, or what is wrong with it.
-Try<MadeItem> ItemFromJson(const WriteRouteContext& context, const Json& json) {
+Try<MadeItem> ItemFromJson(const WriteRouteContext& context, const JsonValue& json) {
   auto message = MessageFromJson(json, {"key", "stamp"});
   if (!message) return Err(std::move(message.error()));
   std::string key;
   std::optional<std::string_view> stamp_text;
-  if (const auto member = json.find("key"); member != json.end()) {
+  if (const auto member = json.Find("key")) {
     if (!member->is_string()) return Err(Invalid("key", "must be a string"));
-    key = member->get<std::string>();
+    key = member->String();
     if (key.empty()) return Err(Invalid("key", KeyRule(key)));
   }
-  if (const auto member = json.find("stamp"); member != json.end()) {
+  if (const auto member = json.Find("stamp")) {
     if (!member->is_string()) return Err(Invalid("stamp", "must be a string"));
-    stamp_text = member->get_ref<const std::string&>();
+    stamp_text = member->String();
   }
   const auto stamp = TakeStamp(context, "stamp", stamp_text);
   if (!stamp) return Err(stamp.error());
   return MakeItem(context, std::move(*message), std::move(key), *stamp);
-}
-
-// The "messages" of a batch body.
-Try<Json> BatchMessages(const std::string& body) {
-  auto json = ParseJsonObject(body);
-  if (!json) return Err(std::move(json.error()));
-  for (const auto& [name, value] : json->items()) {
-    if (name != "messages") return Err(BadRequest("unknown member " + Quoted(name)));
-  }
-  const auto messages = json->find("messages");
-  if (messages == json->end()) return Err(Invalid("messages", "is required"));
-  if (!messages->is_array() || messages->empty() || messages->size() > limits::kBatchMaxMessages) {
-    return Err(Invalid("messages", "must be a list of 1 to 1000 messages"));
-  }
-  return std::move(*messages);
 }
 
 void AppendResult(std::string* out, int status, std::string_view body) {
@@ -330,9 +314,9 @@ http::Response SendMessage(const WriteRouteContext& context, http::Request& requ
       return http::ProblemResponse(Invalid("Idempotency-Key", rule));
     }
   }
-  const auto json = ParseJsonObject(request.body);
+  const auto json = ReadJsonObject(request.body);
   if (!json) return http::ProblemResponse(json.error());
-  auto message = MessageFromJson(*json, {});
+  auto message = MessageFromJson(json->root(), {});
   if (!message) return http::ProblemResponse(message.error());
   auto item = MakeItem(context, std::move(*message), std::string(key->value_or("")), *stamp);
   if (!item) return http::ProblemResponse(item.error());
@@ -351,22 +335,26 @@ http::Response SendBatch(const WriteRouteContext& context, http::Request& reques
     return http::ProblemResponse(
         BadRequest("Idempotency-Key: a batch takes a \"key\" in each item instead"));
   }
-  auto messages = BatchMessages(request.body);
+  const auto json = ReadJsonObject(request.body);
+  if (!json) return http::ProblemResponse(json.error());
+  const auto messages = BatchMessages(*json);
   if (!messages) return http::ProblemResponse(messages.error());
 
   std::vector<std::optional<Problem>> refused(messages->size());
   std::vector<std::string> items;
   std::vector<std::string> accepted_at;  // of each
   std::set<std::string> names;
-  for (size_t i = 0; i < messages->size(); ++i) {
-    auto item = ItemFromJson(context, (*messages)[i]);
+  size_t index = 0;
+  for (const JsonValue message : messages->Elements()) {
+    auto item = ItemFromJson(context, message);
     if (item) {
       items.push_back(std::move(item->json));
       // What repeats an item of this batch may have its very time, and is not new.
       accepted_at.push_back(names.insert(std::move(item->name)).second ? item->accepted_at : "");
     } else {
-      refused[i] = std::move(item.error());
+      refused[index] = std::move(item.error());
     }
+    ++index;
   }
 
   if (items.empty()) return BatchResponse(context, *head, refused, accepted_at, {});

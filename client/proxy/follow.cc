@@ -2,7 +2,6 @@
 #include "client/proxy/follow.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "client/proxy/convergence.h"
@@ -43,11 +42,6 @@ bool CoversAll(const TokenVector& wider, const TokenVector& vector) {
   return std::all_of(vector.begin(), vector.end(), [&](const auto& entry) {
     return Covers(wider, entry.first, entry.second.seq);
   });
-}
-
-std::string TextOf(const Json& json, const char* name) {
-  const auto member = json.find(name);
-  return member != json.end() && member->is_string() ? member->get<std::string>() : std::string();
 }
 
 }  // namespace
@@ -288,15 +282,18 @@ void Follower::Note(int64_t number, const std::string& token) {
 // ---- following
 
 feed::EventPtr Follower::EventOf(feed::PollPage::Message&& message, int64_t number) {
-  const auto json = ParseJsonObject(message.json);
-  if (!json) return nullptr;
-  const auto id = MessageId::Parse(TextOf(*json, "id"));
-  const auto accepted_ms = ParseTime(TextOf(*json, "accepted_at"));
+  const auto tree = ReadJsonObject(message.json);
+  if (!tree) return nullptr;
+  const auto member = [json = tree->root()](std::string_view name) {
+    return json.FindString(name).value_or("");
+  };
+  const auto id = MessageId::Parse(member("id"));
+  const auto accepted_ms = ParseTime(member("accepted_at"));
   if (!id || !accepted_ms) return nullptr;
   Message shown;
-  shown.sender = TextOf(*json, "sender");
-  shown.recipient = TextOf(*json, "recipient");
-  shown.room = TextOf(*json, "room");
+  shown.sender = member("sender");
+  shown.recipient = member("recipient");
+  shown.room = member("room");
   return feed::MakeEvent(number, *id, std::move(shown), StampFromMs(*accepted_ms),
                          std::move(message.token), std::move(message.json));
 }

@@ -13,27 +13,29 @@ namespace chatchain {
 
 namespace {
 
-// Builds the tree as the library's own reader does, and refuses what that one lets pass.
+// Builds the tree, and refuses what the library's own reader lets pass.
 class StrictReader final : public nlohmann::json_sax<Json> {
  public:
-  bool null() override { return Put(nullptr); }
-  bool boolean(bool value) override { return Put(value); }
-  bool number_integer(number_integer_t value) override { return Put(value); }
-  bool number_unsigned(number_unsigned_t value) override { return Put(value); }
-  bool number_float(number_float_t value, const string_t&) override { return Put(value); }
-  bool string(string_t& value) override { return Put(std::move(value)); }
-  bool binary(binary_t&) override { return Fail("binary values are not JSON"); }
-  bool start_object(std::size_t) override { return Open(Json::object()); }
-  bool end_object() override { return Close(); }
-  bool start_array(std::size_t) override { return Open(Json::array()); }
-  bool end_array() override { return Close(); }
+  explicit StrictReader(size_t text_bytes) : tree_(text_bytes) {}
 
-  bool key(string_t& name) override {
-    Json& object = *open_.back();
-    const auto [it, added] = object.get_ref<Json::object_t&>().emplace(std::move(name), nullptr);
-    if (!added) return Fail("member " + Quoted(it->first) + " is there twice");
-    member_ = &it->second;
-    return true;
+  bool null() override { return tree_.AddNull(), true; }
+  bool boolean(bool value) override { return tree_.AddBool(value), true; }
+  bool number_integer(number_integer_t value) override { return tree_.AddInt(value), true; }
+  bool number_unsigned(number_unsigned_t value) override { return tree_.AddUnsigned(value), true; }
+  bool number_float(number_float_t value, const string_t&) override {
+    return tree_.AddDouble(value), true;
+  }
+  bool string(string_t& value) override { return tree_.AddString(value), true; }
+  bool binary(binary_t&) override { return Fail("binary values are not JSON"); }
+  bool start_object(std::size_t) override { return MayOpen() && (tree_.OpenObject(), true); }
+  bool start_array(std::size_t) override { return MayOpen() && (tree_.OpenArray(), true); }
+  bool end_array() override { return tree_.Close(), true; }
+  bool key(string_t& name) override { return tree_.AddString(name), true; }
+  bool end_object() override {
+    if (const auto name = tree_.RepeatedName()) {
+      return Fail("member " + Quoted(*name) + " is there twice");
+    }
+    return tree_.Close(), true;
   }
 
   bool parse_error(std::size_t position, const std::string&,
@@ -48,7 +50,7 @@ class StrictReader final : public nlohmann::json_sax<Json> {
     return Fail(std::string(what.substr(0, 200)) + " (byte " + std::to_string(position) + ")");
   }
 
-  Json& root() { return root_; }
+  JsonTree& tree() { return tree_; }
   Problem& problem() { return problem_; }
   // The text is JSON so far, but the library gave up at a number that no double holds.
   bool huge_number() const { return huge_number_; }
@@ -59,40 +61,11 @@ class StrictReader final : public nlohmann::json_sax<Json> {
     return false;
   }
 
-  Json* Place(Json value) {
-    if (open_.empty()) {
-      root_ = std::move(value);
-      return &root_;
-    }
-    if (open_.back()->is_array()) {
-      open_.back()->push_back(std::move(value));
-      return &open_.back()->back();
-    }
-    *member_ = std::move(value);
-    return member_;
+  bool MayOpen() {
+    return tree_.depth() < limits::kJsonMaxDepth || Fail("nested deeper than 16 levels");
   }
 
-  template <typename T>
-  bool Put(T&& value) {
-    Place(Json(std::forward<T>(value)));
-    return true;
-  }
-
-  bool Open(Json container) {
-    if (open_.size() >= limits::kJsonMaxDepth) return Fail("nested deeper than 16 levels");
-    // Elements of an array are only reached through open_ while they are its last: no dangling.
-    open_.push_back(Place(std::move(container)));
-    return true;
-  }
-
-  bool Close() {
-    open_.pop_back();
-    return true;
-  }
-
-  Json root_;
-  std::vector<Json*> open_;
-  Json* member_ = nullptr;
+  JsonTree tree_;
   bool huge_number_ = false;
   Problem problem_;
 };
@@ -150,35 +123,84 @@ constexpr std::array<bool, 256> kPlainInString = [] {
   return plain;
 }();
 
+// No deeper than the reader lets it be.
+Json ToLibrary(const JsonValue& value) {
+  if (value.is_object()) {
+    Json object = Json::object();
+    for (const auto& [name, member] : value.Members()) {
+      object.emplace(name, ToLibrary(member));
+    }
+    return object;
+  }
+  if (value.is_array()) {
+    Json array = Json::array();
+    for (const JsonValue element : value.Elements()) array.push_back(ToLibrary(element));
+    return array;
+  }
+  if (value.is_string()) return value.String();
+  if (value.is_bool()) return value.Bool();
+  if (value.is_null()) return nullptr;
+  if (const auto whole = value.Unsigned()) return *whole;
+  if (const auto whole = value.Int()) return *whole;
+  return value.Double();
+}
+
+Problem UnknownMember(std::string_view name) {
+  return BadRequest("unknown member " + Quoted(name));
+}
+
 Problem WrongType(std::string_view field, std::string_view expected) {
   return Invalid(field, "must be " + std::string(expected));
 }
 
 }  // namespace
 
-Try<Json> ParseJson(std::string_view text) {
+Try<JsonTree> ReadJson(std::string_view text) {
   // The library takes a raw NUL for the end of the text and never sees what follows.
   if (text.find('\0') != std::string_view::npos) {
     return Err(BadRequest("the body is not acceptable JSON: raw NUL (byte " +
                           std::to_string(text.find('\0') + 1) + ")"));
   }
   // Several times as fast where it can; else the library decides, and says what is wrong.
-  if (StrictReader quick; ScanJson(text, &quick)) return std::move(quick.root());
-  StrictReader reader;
-  if (Json::sax_parse(text.begin(), text.end(), &reader)) return std::move(reader.root());
+  if (StrictReader quick(text.size()); ScanJson(text, &quick)) return std::move(quick.tree());
+  StrictReader reader(text.size());
+  if (Json::sax_parse(text.begin(), text.end(), &reader)) return std::move(reader.tree());
   if (!reader.huge_number()) return Err(std::move(reader.problem()));
   // Such a number is the fault of one member, for whoever reads it to name; not of the whole text,
   // which may be a batch.
   const std::string tamed = WithoutHugeNumbers(text);
-  StrictReader again;
-  if (Json::sax_parse(tamed.begin(), tamed.end(), &again)) return std::move(again.root());
+  StrictReader again(tamed.size());
+  if (Json::sax_parse(tamed.begin(), tamed.end(), &again)) return std::move(again.tree());
   return Err(std::move(again.problem()));
 }
 
-Try<Json> ParseJsonObject(std::string_view text) {
-  auto json = ParseJson(text);
-  if (json && !json->is_object()) return Err(BadRequest("the body must be a JSON object"));
+Try<JsonTree> ReadJsonObject(std::string_view text) {
+  auto json = ReadJson(text);
+  if (json && !json->root().is_object()) return Err(BadRequest("the body must be a JSON object"));
   return json;
+}
+
+Try<Json> ParseJson(std::string_view text) {
+  const auto tree = ReadJson(text);
+  if (!tree) return Err(tree.error());
+  return ToLibrary(tree->root());
+}
+
+Try<Json> ParseJsonObject(std::string_view text) {
+  const auto tree = ReadJsonObject(text);
+  if (!tree) return Err(tree.error());
+  return ToLibrary(tree->root());
+}
+
+std::optional<Problem> RefuseMembersBeyond(const std::vector<std::string_view>& known,
+                                           const JsonValue& object) {
+  std::optional<std::string_view> unknown;
+  for (const auto& [name, value] : object.Members()) {
+    if (std::find(known.begin(), known.end(), name) != known.end()) continue;
+    if (!unknown || name < *unknown) unknown = name;
+  }
+  if (!unknown) return std::nullopt;
+  return UnknownMember(*unknown);
 }
 
 void AppendJsonString(std::string* out, std::string_view text) {
@@ -206,55 +228,61 @@ void AppendJsonString(std::string* out, std::string_view text) {
   out->push_back('"');
 }
 
-Try<Message> MessageFromJson(const Json& json, const std::vector<std::string_view>& extra_members,
+Try<Message> MessageFromJson(const JsonValue& json,
+                             const std::vector<std::string_view>& extra_members,
                              UnknownMembers unknown) {
   if (!json.is_object()) return Err(BadRequest("a message must be a JSON object"));
-  constexpr std::array<std::string_view, 5> kMembers = {"sender", "recipient", "room", "text",
-                                                        "timestamp"};
-  // First of all, so that the answer does not depend on the order of the members.
-  for (const auto& [name, value] : json.items()) {
-    const auto is_name = [&name = name](std::string_view known) { return known == name; };
-    if (unknown == UnknownMembers::kRefuse &&
-        std::none_of(kMembers.begin(), kMembers.end(), is_name) &&
-        std::none_of(extra_members.begin(), extra_members.end(), is_name)) {
-      return Err(BadRequest("unknown member " + Quoted(name)));
+  // In the order of the alphabet, in which they are judged: the answer must not depend on the order
+  // of the text.
+  enum { kRecipient, kRoom, kSender, kText, kTimestamp, kMembers };
+  constexpr std::array<std::string_view, kMembers> kNames = {"recipient", "room", "sender", "text",
+                                                             "timestamp"};
+  std::array<std::optional<JsonValue>, kMembers> members;
+  std::optional<std::string_view> stranger;
+  for (const auto& [name, value] : json.Members()) {
+    const auto known = std::find(kNames.begin(), kNames.end(), name);
+    if (known != kNames.end()) {
+      members.at(static_cast<size_t>(known - kNames.begin())) = value;
+    } else if (unknown == UnknownMembers::kRefuse &&
+               std::find(extra_members.begin(), extra_members.end(), name) == extra_members.end()) {
+      if (!stranger || name < *stranger) stranger = name;
     }
   }
+  if (stranger) return Err(UnknownMember(*stranger));
+
   Message message;
-  bool has_sender = false;
-  bool has_text = false;
-  for (const auto& [name, value] : json.items()) {
-    std::string* target = nullptr;
-    if (name == "sender") {
-      target = &message.sender;
-      has_sender = true;
-    } else if (name == "recipient") {
-      target = &message.recipient;
-    } else if (name == "room") {
-      target = &message.room;
-    } else if (name == "text") {
-      target = &message.text;
-      has_text = true;
-    }
-    if (target != nullptr) {
-      if (!value.is_string()) return Err(WrongType(name, "a string"));
-      *target = value.get_ref<const std::string&>();
-      // Absence is what an empty value means inside; given and empty is a mistake.
-      if (target->empty()) return Err(Invalid(name, "must not be empty"));
-    } else if (name == "timestamp") {
-      if (!value.is_number()) return Err(WrongType(name, "a whole number of Unix seconds"));
-      if (!value.is_number_integer()) {
-        return Err(Invalid(name, "must be whole Unix seconds from -2^53 to 2^53"));
-      }
-      // Unsigned values beyond int64 would wrap: the range rule must see them as too large.
-      const bool huge = value.is_number_unsigned() &&
-                        value.get<uint64_t>() > static_cast<uint64_t>(limits::kTimestampMax_s);
-      message.timestamp = huge ? limits::kTimestampMax_s + 1 : value.get<int64_t>();
-    }
+  const std::array<std::string*, kTimestamp> texts = {&message.recipient, &message.room,
+                                                      &message.sender, &message.text};
+  for (size_t i = 0; i < texts.size(); ++i) {
+    if (!members[i]) continue;
+    if (!members[i]->is_string()) return Err(WrongType(kNames[i], "a string"));
+    *texts[i] = members[i]->String();
+    // Absence is what an empty value means inside; given and empty is a mistake.
+    if (texts[i]->empty()) return Err(Invalid(kNames[i], "must not be empty"));
   }
-  if (!has_sender) return Err(Invalid("sender", "is required"));
-  if (!has_text) return Err(Invalid("text", "is required"));
+  if (const auto& timestamp = members[kTimestamp]) {
+    if (!timestamp->is_number())
+      return Err(WrongType("timestamp", "a whole number of Unix seconds"));
+    if (!timestamp->is_integer()) {
+      return Err(Invalid("timestamp", "must be whole Unix seconds from -2^53 to 2^53"));
+    }
+    // What is beyond int64 is too large for the range rule, too.
+    message.timestamp = timestamp->Int().value_or(limits::kTimestampMax_s + 1);
+  }
+  if (!members[kSender]) return Err(Invalid("sender", "is required"));
+  if (!members[kText]) return Err(Invalid("text", "is required"));
   return message;
+}
+
+Try<JsonValue> BatchMessages(const JsonTree& body) {
+  const JsonValue root = body.root();
+  if (auto problem = RefuseMembersBeyond({"messages"}, root)) return Err(std::move(*problem));
+  const auto list = root.Find("messages");
+  if (!list) return Err(Invalid("messages", "is required"));
+  if (!list->is_array() || list->size() == 0 || list->size() > limits::kBatchMaxMessages) {
+    return Err(Invalid("messages", "must be a list of 1 to 1000 messages"));
+  }
+  return *list;
 }
 
 void AppendMessageMembers(std::string* out, const Message& message) {

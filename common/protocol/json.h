@@ -5,11 +5,13 @@
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "common/protocol/hlc.h"
+#include "common/protocol/json_tree.h"
 #include "common/protocol/message.h"
 
 namespace chatchain {
@@ -19,9 +21,16 @@ using Json = nlohmann::json;
 // RFC 8259, and beyond what the library checks: no duplicate member names, at most 16 levels deep,
 // no raw NUL. 400 says what and where. A number beyond a double, such as 1e999, reads as some
 // fraction: JSON, and no value of ours.
-Try<Json> ParseJson(std::string_view text);
+Try<JsonTree> ReadJson(std::string_view text);
 // The same, and the top must be an object.
+Try<JsonTree> ReadJsonObject(std::string_view text);
+// The same as the library's tree, where reading is rare and its values are worked with.
+Try<Json> ParseJson(std::string_view text);
 Try<Json> ParseJsonObject(std::string_view text);
+
+// The first in the order of the alphabet, so that the answer does not depend on that of the text.
+std::optional<Problem> RefuseMembersBeyond(const std::vector<std::string_view>& known,
+                                           const JsonValue& object);
 
 // `"..."` with escapes. REQUIRES: valid UTF-8.
 void AppendJsonString(std::string* out, std::string_view text);
@@ -30,8 +39,11 @@ void AppendJsonString(std::string* out, std::string_view text);
 // stamp) and are left to the caller. Wrong types are 422, unknown members 400 unless they are to be
 // ignored. `key` stays empty.
 enum class UnknownMembers { kRefuse, kIgnore };
-Try<Message> MessageFromJson(const Json& json, const std::vector<std::string_view>& extra_members,
+Try<Message> MessageFromJson(const JsonValue& json,
+                             const std::vector<std::string_view>& extra_members,
                              UnknownMembers unknown = UnknownMembers::kRefuse);
+// The list `{"messages":[...]}` of a batch: a value of `body`.
+Try<JsonValue> BatchMessages(const JsonTree& body);
 
 // A message as the API shows it.
 struct ShownMessage {

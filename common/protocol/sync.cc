@@ -2,7 +2,6 @@
 #include "common/protocol/sync.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
 #include "common/protocol/json.h"
 #include "common/protocol/limits.h"
@@ -56,53 +55,36 @@ void AppendLiveEpoch(std::string* out, const std::string& instance,
   if (epoch) out->append(",\"epoch\":\"" + HexU64(*epoch) + "\"");
 }
 
-// The accessors below give nothing where a member is absent or of another type.
-const Json* Member(const Json& object, const char* name) {
-  const auto it = object.find(name);
-  return it == object.end() ? nullptr : &*it;
-}
-
-std::optional<std::string> StringMember(const Json& object, const char* name) {
-  const Json* value = Member(object, name);
-  if (value == nullptr || !value->is_string()) return std::nullopt;
-  return value->get<std::string>();
-}
-
-std::optional<int64_t> IntMember(const Json& object, const char* name) {
-  const Json* value = Member(object, name);
-  if (value == nullptr || !value->is_number_integer()) return std::nullopt;
-  if (value->is_number_unsigned() && value->get<uint64_t>() > INT64_MAX) return std::nullopt;
-  return value->get<int64_t>();
-}
-
-std::optional<EpochKey> EpochKeyFrom(const Json& list) {
-  if (!list.is_array() || list.size() < 2 || !list[0].is_string() || !list[1].is_string()) {
-    return std::nullopt;
-  }
-  const auto epoch = ParseHexU64(list[1].get_ref<const std::string&>());
-  if (!epoch || !IsNodeId(list[0].get_ref<const std::string&>())) return std::nullopt;
-  return EpochKey{list[0].get<std::string>(), *epoch};
+// `[origin, epoch]`, whatever follows.
+std::optional<EpochKey> EpochKeyFrom(const JsonValue& list) {
+  const auto origin = list.At(0);
+  const auto epoch = list.At(1);
+  if (!origin || !origin->is_string() || !epoch || !epoch->is_string()) return std::nullopt;
+  const auto number = ParseHexU64(epoch->String());
+  if (!number || !IsNodeId(origin->String())) return std::nullopt;
+  return EpochKey{std::string(origin->String()), *number};
 }
 
 // `[origin, epoch, seq]`, whatever follows.
-std::optional<LogPosition> LogPositionFrom(const Json& entry) {
+std::optional<LogPosition> LogPositionFrom(const JsonValue& entry) {
   const auto key = EpochKeyFrom(entry);
-  if (!key || entry.size() < 3 || !entry[2].is_number_unsigned()) return std::nullopt;
-  const auto seq = entry[2].get<uint64_t>();
-  if (seq == 0 || seq > INT64_MAX) return std::nullopt;
-  return LogPosition{*key, seq};
+  const auto seq = entry.At(2);
+  if (!key || !seq) return std::nullopt;
+  const auto number = seq->Unsigned();
+  if (!number || *number == 0 || *number > INT64_MAX) return std::nullopt;
+  return LogPosition{*key, *number};
 }
 
 // The fourth and last member of such a list.
-bool ChainFrom(const Json& entry, Hash* chain) {
-  return entry.size() == 4 && entry[3].is_string() &&
-         Hash::FromHex(entry[3].get_ref<const std::string&>(), chain);
+bool ChainFrom(const JsonValue& entry, Hash* chain) {
+  const auto text = entry.At(3);
+  return entry.size() == 4 && text->is_string() && Hash::FromHex(text->String(), chain);
 }
 
-std::optional<HeadVector> HeadsFrom(const Json& list) {
+std::optional<HeadVector> HeadsFrom(const JsonValue& list) {
   if (!list.is_array() || list.size() > limits::kVectorMaxEntries) return std::nullopt;
   HeadVector heads;
-  for (const Json& entry : list) {
+  for (const JsonValue entry : list.Elements()) {
     const auto at = LogPositionFrom(entry);
     Position position;
     if (!at || !ChainFrom(entry, &position.chain)) return std::nullopt;
@@ -112,12 +94,12 @@ std::optional<HeadVector> HeadsFrom(const Json& list) {
   return heads;
 }
 
-std::optional<std::vector<EpochKey>> ForksFrom(const Json& object) {
+std::optional<std::vector<EpochKey>> ForksFrom(const JsonValue& object) {
   std::vector<EpochKey> forks;
-  const Json* list = Member(object, "forks");
-  if (list == nullptr) return forks;
+  const auto list = object.Find("forks");
+  if (!list) return forks;
   if (!list->is_array() || list->size() > limits::kVectorMaxEntries) return std::nullopt;
-  for (const Json& entry : *list) {
+  for (const JsonValue entry : list->Elements()) {
     auto key = EpochKeyFrom(entry);
     if (!key) return std::nullopt;
     forks.push_back(std::move(*key));
@@ -126,9 +108,9 @@ std::optional<std::vector<EpochKey>> ForksFrom(const Json& object) {
 }
 
 // The chains that are asked for; false where that is no list of positions.
-bool TakePositions(const Json& list, std::vector<LogPosition>* positions) {
+bool TakePositions(const JsonValue& list, std::vector<LogPosition>* positions) {
   if (!list.is_array() || list.size() > limits::kSyncChainsMax) return false;
-  for (const Json& entry : list) {
+  for (const JsonValue entry : list.Elements()) {
     const auto position = LogPositionFrom(entry);
     if (!position || entry.size() != 3) return false;
     positions->push_back(*position);
@@ -136,9 +118,9 @@ bool TakePositions(const Json& list, std::vector<LogPosition>* positions) {
   return true;
 }
 
-bool TakeChains(const Json& list, std::vector<std::pair<LogPosition, Hash>>* chains) {
+bool TakeChains(const JsonValue& list, std::vector<std::pair<LogPosition, Hash>>* chains) {
   if (!list.is_array() || list.size() > limits::kSyncChainsMax) return false;
-  for (const Json& entry : list) {
+  for (const JsonValue entry : list.Elements()) {
     const auto position = LogPositionFrom(entry);
     Hash chain;
     if (!position || !ChainFrom(entry, &chain)) return false;
@@ -153,51 +135,57 @@ void AppendPosition(std::string* out, const LogPosition& position) {
   out->append(std::to_string(position.seq));
 }
 
-void TakeLiveEpoch(const Json& object, std::string* instance, std::optional<Epoch>* epoch) {
-  *instance = StringMember(object, "instance").value_or("");
-  if (instance->size() > limits::kInstanceMaxBytes) instance->clear();
-  *epoch = ParseHexU64(StringMember(object, "epoch").value_or(""));
+// Nothing where it is absent or of another type.
+std::optional<int64_t> FindInt(const JsonValue& object, std::string_view name) {
+  const auto value = object.Find(name);
+  return value ? value->Int() : std::nullopt;
 }
 
-std::optional<WireRecord> WireRecordFrom(const Json& json) {
+void TakeLiveEpoch(const JsonValue& object, std::string* instance, std::optional<Epoch>* epoch) {
+  *instance = object.FindString("instance").value_or("");
+  if (instance->size() > limits::kInstanceMaxBytes) instance->clear();
+  *epoch = ParseHexU64(object.FindString("epoch").value_or(""));
+}
+
+std::optional<WireRecord> WireRecordFrom(const JsonValue& json) {
   if (!json.is_object()) return std::nullopt;
   WireRecord wire;
   Record& record = wire.record;
-  const auto epoch = ParseHexU64(StringMember(json, "epoch").value_or(""));
-  const auto seq = IntMember(json, "seq");
-  const auto stamp = ParseHexU64(StringMember(json, "stamp").value_or(""));
-  record.epoch.origin = StringMember(json, "origin").value_or("");
-  record.kind = StringMember(json, "kind").value_or("");
+  const auto epoch = ParseHexU64(json.FindString("epoch").value_or(""));
+  const auto seq = FindInt(json, "seq");
+  const auto stamp = ParseHexU64(json.FindString("stamp").value_or(""));
+  record.epoch.origin = json.FindString("origin").value_or("");
+  record.kind = json.FindString("kind").value_or("");
   if (!IsNodeId(record.epoch.origin) || !IsKind(record.kind) || !epoch || !stamp || !seq ||
-      *seq < 1 || !Hash::FromHex(StringMember(json, "digest").value_or(""), &record.digest) ||
-      !Hash::FromHex(StringMember(json, "chain").value_or(""), &record.chain)) {
+      *seq < 1 || !Hash::FromHex(json.FindString("digest").value_or(""), &record.digest) ||
+      !Hash::FromHex(json.FindString("chain").value_or(""), &record.chain)) {
     return std::nullopt;
   }
   record.epoch.epoch = *epoch;
   record.seq = static_cast<Seq>(*seq);
   record.stamp = *stamp;
-  if (const Json* message = Member(json, "message")) {
+  if (const auto message = json.Find("message")) {
     static const std::vector<std::string_view> kKeyMember = {"key"};
     auto parsed = MessageFromJson(*message, kKeyMember, UnknownMembers::kIgnore);
     if (!parsed) return std::nullopt;
-    parsed->key = StringMember(*message, "key").value_or("");
+    parsed->key = message->FindString("key").value_or("");
     wire.message = std::move(*parsed);
   }
-  if (const auto id = StringMember(json, "id")) wire.id = MessageId::Parse(*id);
-  if (Member(json, "payload") != nullptr) {
-    wire.payload = Base64Decode(StringMember(json, "payload").value_or("="));
+  if (const auto id = json.FindString("id")) wire.id = MessageId::Parse(*id);
+  if (json.Find("payload")) {
+    wire.payload = Base64Decode(json.FindString("payload").value_or("="));
     if (!wire.payload || wire.payload->size() > limits::kPayloadMaxBytes) return std::nullopt;
   }
   return wire;
 }
 
 // As much of its position as can be read.
-std::string Malformed(const Json& record, size_t index) {
+std::string Malformed(const JsonValue& record, size_t index) {
   std::string text = "record " + std::to_string(index) + " of the answer";
   if (record.is_object()) {
-    text += ", " + StringMember(record, "origin").value_or("?") + "/" +
-            StringMember(record, "epoch").value_or("?") + " at " +
-            std::to_string(IntMember(record, "seq").value_or(0)) + ",";
+    text.append(", ").append(record.FindString("origin").value_or("?")).append("/");
+    text.append(record.FindString("epoch").value_or("?")).append(" at ");
+    text.append(std::to_string(FindInt(record, "seq").value_or(0))).append(",");
   }
   return text + " is malformed";
 }
@@ -215,8 +203,8 @@ void AppendHeads(std::string* out, const HeadVector& heads) {
 }
 
 std::optional<HeadVector> HeadsFromJson(std::string_view json) {
-  const Json parsed = Json::parse(json, nullptr, /*allow_exceptions=*/false);
-  return HeadsFrom(parsed);
+  const auto parsed = ReadJson(json);
+  return parsed ? HeadsFrom(parsed->root()) : std::nullopt;
 }
 
 std::string EncodeSyncRequest(const SyncRequest& request) {
@@ -255,26 +243,27 @@ Try<SyncRequest> DecodeSyncRequest(std::string_view text) {
   if (!ChecksumFits(text)) {
     return Err(BadRequest("checksum: the request is not what was sent; send it again"));
   }
-  auto json = ParseJsonObject(text);
-  if (!json) return Err(json.error());
+  const auto tree = ReadJsonObject(text);
+  if (!tree) return Err(tree.error());
+  const JsonValue json = tree->root();
   SyncRequest request;
-  const auto version = IntMember(*json, "v");
+  const auto version = FindInt(json, "v");
   if (!version) return Err(Invalid("v", "must be the protocol version, 1"));
   if (*version != 1) return Err(Invalid("v", "this node speaks version 1 only"));
-  const auto cluster = StringMember(*json, "cluster");
-  const auto node = StringMember(*json, "node");
+  const auto cluster = json.FindString("cluster");
+  const auto node = json.FindString("node");
   if (!cluster) return Err(Invalid("cluster", "must be the cluster's name"));
   if (!node || !IsNodeId(*node)) return Err(Invalid("node", "must be a node id"));
   request.cluster = *cluster;
   request.node = *node;
-  const Json* have = Member(*json, "have");
-  auto heads = have == nullptr ? std::nullopt : HeadsFrom(*have);
+  const auto have = json.Find("have");
+  auto heads = have ? HeadsFrom(*have) : std::nullopt;
   if (!heads) return Err(Invalid("have", "must be a list of [origin, epoch, seq, chain]"));
   request.have = std::move(*heads);
   const auto bounded = [&](const char* name, int64_t least, int64_t most,
                            int64_t* value) -> std::optional<Problem> {
-    if (Member(*json, name) == nullptr) return std::nullopt;
-    const auto given = IntMember(*json, name);
+    if (!json.Find(name)) return std::nullopt;
+    const auto given = FindInt(json, name);
     if (!given || *given < least) {
       return Invalid(name, "must be a whole number of at least " + std::to_string(least));
     }
@@ -288,15 +277,15 @@ Try<SyncRequest> DecodeSyncRequest(std::string_view text) {
   if (auto bad = bounded("wait_ms", 0, limits::kSyncWaitMax_ms, &request.wait_ms)) return Err(*bad);
   request.limit = static_cast<size_t>(limit);
   request.max_bytes = static_cast<size_t>(max_bytes);
-  if (const Json* relay = Member(*json, "relay")) {
-    if (!relay->is_boolean()) return Err(Invalid("relay", "must be true or false"));
-    request.relay = relay->get<bool>();
+  if (const auto relay = json.Find("relay")) {
+    if (!relay->is_bool()) return Err(Invalid("relay", "must be true or false"));
+    request.relay = relay->Bool();
   }
-  TakeLiveEpoch(*json, &request.instance, &request.epoch);
-  auto forks = ForksFrom(*json);
+  TakeLiveEpoch(json, &request.instance, &request.epoch);
+  auto forks = ForksFrom(json);
   if (!forks) return Err(Invalid("forks", "must be a list of [origin, epoch]"));
   request.forks = std::move(*forks);
-  if (const Json* chains = Member(*json, "chains")) {
+  if (const auto chains = json.Find("chains")) {
     request.chains.emplace();
     if (!TakePositions(*chains, &*request.chains)) {
       return Err(Invalid("chains", "must be a list of at most " +
@@ -304,7 +293,7 @@ Try<SyncRequest> DecodeSyncRequest(std::string_view text) {
                                        " [origin, epoch, seq]"));
     }
   }
-  if (const Json* ahead = Member(*json, "ahead")) {
+  if (const auto ahead = json.Find("ahead")) {
     auto positions = HeadsFrom(*ahead);
     if (!positions) return Err(Invalid("ahead", "must be a list of [origin, epoch, seq, chain]"));
     request.ahead = std::move(*positions);
@@ -364,42 +353,44 @@ Result<SyncAnswer, std::string> DecodeSyncAnswer(std::string_view text) {
     return Err("the answer to /sync has no valid " + std::string(what));
   };
   if (!ChecksumFits(text)) return bad("checksum: it is not what was sent");
-  const auto parsed = ParseJsonObject(text);
-  if (!parsed) return bad("JSON object: " + parsed.error().detail);
-  const Json& json = *parsed;
+  const auto tree = ReadJsonObject(text);
+  if (!tree) return bad("JSON object: " + tree.error().detail);
+  const JsonValue json = tree->root();
   SyncAnswer answer;
-  if (IntMember(json, "v") != 1) return bad("\"v\"");
-  answer.node = StringMember(json, "node").value_or("");
+  if (FindInt(json, "v") != 1) return bad("\"v\"");
+  answer.node = json.FindString("node").value_or("");
   if (!IsNodeId(answer.node)) return bad("\"node\"");
-  const auto now = IntMember(json, "now");
+  const auto now = FindInt(json, "now");
   if (!now) return bad("\"now\"");
   answer.now_ms = *now;
-  const Json* heads = Member(json, "heads");
-  auto vector = heads == nullptr ? std::nullopt : HeadsFrom(*heads);
+  const auto heads = json.Find("heads");
+  auto vector = heads ? HeadsFrom(*heads) : std::nullopt;
   if (!vector) return bad("\"heads\"");
   answer.heads = std::move(*vector);
   auto forks = ForksFrom(json);
   if (!forks) return bad("\"forks\"");
   answer.forks = std::move(*forks);
-  const Json* more = Member(json, "more");
-  answer.more = more != nullptr && more->is_boolean() && more->get<bool>();
+  const auto more = json.Find("more");
+  answer.more = more && more->is_bool() && more->Bool();
   TakeLiveEpoch(json, &answer.instance, &answer.epoch);
-  if (const Json* chains = Member(json, "chains")) {
+  if (const auto chains = json.Find("chains")) {
     answer.chains.emplace();
     if (!TakeChains(*chains, &*answer.chains)) return bad("\"chains\"");
   }
-  const Json* records = Member(json, "records");
-  if (records == nullptr || !records->is_array() || records->size() > limits::kSyncPageMaxRecords) {
+  const auto records = json.Find("records");
+  if (!records || !records->is_array() || records->size() > limits::kSyncPageMaxRecords) {
     return bad("\"records\"");
   }
   answer.records.reserve(records->size());
-  for (const Json& entry : *records) {
+  size_t index = 0;
+  for (const JsonValue entry : records->Elements()) {
     auto wire = WireRecordFrom(entry);
     if (wire) {
       answer.records.push_back(std::move(*wire));
     } else {
-      answer.malformed.push_back(Malformed(entry, static_cast<size_t>(&entry - &records->front())));
+      answer.malformed.push_back(Malformed(entry, index));
     }
+    ++index;
   }
   return answer;
 }

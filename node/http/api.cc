@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <memory>
-#include <nlohmann/json.hpp>
 
 #include "common/http/later.h"
 #include "common/http/negotiation.h"
@@ -59,16 +58,16 @@ Response PageResponse(const PageCache::Page& page) {
 }
 
 // Key and stamp of a batch item; its message's own members are left to MessageFromJson.
-Try<AppendItem> ItemFromJson(const Json& json, const Clock& clock, Random& random) {
+Try<AppendItem> ItemFromJson(const JsonValue& json, const Clock& clock, Random& random) {
   static const std::vector<std::string_view> kExtra = {"key", "stamp"};
   auto message = MessageFromJson(json, kExtra);
   if (!message) return Err(std::move(message.error()));
   std::optional<Stamp> stamp;
   for (const char* name : {"key", "stamp"}) {
-    const auto it = json.find(name);
-    if (it == json.end()) continue;
-    if (!it->is_string()) return Err(Invalid(name, "must be a string"));
-    const auto& text = it->get_ref<const std::string&>();
+    const auto member = json.Find(name);
+    if (!member) continue;
+    if (!member->is_string()) return Err(Invalid(name, "must be a string"));
+    const std::string_view text = member->String();
     if (name == std::string_view("stamp")) {
       if (auto problem = CheckStamp(name, text, &stamp)) return Err(std::move(*problem));
     } else {
@@ -328,9 +327,9 @@ Try<Response> NodeApi::PostMessage(Request& request, const SessionRequest& sessi
       return Err(Invalid("Idempotency-Key", rule));
     }
   }
-  const auto json = ParseJsonObject(request.body);
+  const auto json = ReadJsonObject(request.body);
   if (!json) return Err(json.error());
-  auto message = MessageFromJson(*json, {});
+  auto message = MessageFromJson(json->root(), {});
   if (!message) return Err(std::move(message.error()));
   message->key = *key ? std::string(**key) : MakeUuidV7(clock_.WallMs(), random_);
   auto valid = Validate(std::move(*message));
@@ -361,26 +360,22 @@ Try<Response> NodeApi::PostBatch(Request& request, const SessionRequest& session
   }
   const auto copies_needed = CopiesNeeded(request);
   if (!copies_needed) return Err(copies_needed.error());
-  const auto json = ParseJsonObject(request.body);
+  const auto json = ReadJsonObject(request.body);
   if (!json) return Err(json.error());
-  for (const auto& [name, value] : json->items()) {
-    if (name != "messages") return Err(BadRequest("unknown member " + Quoted(name)));
-  }
-  const auto list = json->find("messages");
-  if (list == json->end()) return Err(Invalid("messages", "is required"));
-  if (!list->is_array() || list->empty() || list->size() > limits::kBatchMaxMessages) {
-    return Err(Invalid("messages", "must be a list of 1 to 1000 messages"));
-  }
+  const auto list = BatchMessages(*json);
+  if (!list) return Err(list.error());
 
   std::vector<std::optional<Problem>> problems(list->size());
   std::vector<AppendItem> items;
-  for (size_t i = 0; i < list->size(); ++i) {
-    auto item = ItemFromJson((*list)[i], clock_, random_);
+  size_t index = 0;
+  for (const JsonValue message : list->Elements()) {
+    auto item = ItemFromJson(message, clock_, random_);
     if (item) {
       items.push_back(std::move(*item));
     } else {
-      problems[i] = std::move(item.error());
+      problems[index] = std::move(item.error());
     }
+    ++index;
   }
   std::vector<Try<Sent>> results;
   if (!items.empty()) results = service_.Send(std::move(items), *copies_needed, request.deadline);

@@ -6,7 +6,6 @@
 //   chatchain-bench-null-server [HOST:PORT]      by default 127.0.0.1:0; ends at SIGTERM or SIGINT
 #include <csignal>
 #include <cstdio>
-#include <nlohmann/json.hpp>
 #include <string>
 
 #include "common/http/negotiation.h"
@@ -67,9 +66,9 @@ class NullApi {
     const auto key = http::SingleHeader(request, "Idempotency-Key");
     if (!key) return Err(key.error());
 
-    const auto json = ParseJsonObject(request.body);
+    const auto json = ReadJsonObject(request.body);
     if (!json) return Err(json.error());
-    auto message = MessageFromJson(*json, {});
+    auto message = MessageFromJson(json->root(), {});
     if (!message) return Err(std::move(message.error()));
     message->key = *key ? std::string(**key) : MakeUuidV7(clock_.WallMs(), random_);
     auto valid = Validate(std::move(*message));

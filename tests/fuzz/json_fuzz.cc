@@ -8,11 +8,12 @@
 #include "tests/fuzz/fuzz.h"
 
 using chatchain::Json;
+using chatchain::JsonValue;
 using chatchain::Message;
 
 namespace {
 
-void CheckMessage(const Json& json) {
+void CheckMessage(const JsonValue& json) {
   static const std::vector<std::string_view> kExtra = {"key", "stamp"};
   auto strict = chatchain::MessageFromJson(json, kExtra);
   auto loose = chatchain::MessageFromJson(json, kExtra, chatchain::UnknownMembers::kIgnore);
@@ -27,9 +28,9 @@ void CheckMessage(const Json& json) {
   std::string out = "{";
   chatchain::AppendMessageMembers(&out, message);
   out += '}';
-  const auto reread = chatchain::ParseJsonObject(out);
+  const auto reread = chatchain::ReadJsonObject(out);
   FUZZ_CHECK(reread);
-  auto again = chatchain::MessageFromJson(*reread, {});
+  auto again = chatchain::MessageFromJson(reread->root(), {});
   FUZZ_CHECK(again);
   again->key = "k";
   FUZZ_CHECK(*again == message);
@@ -49,6 +50,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const Json library = Json::parse(text, nullptr, /*allow_exceptions=*/false);
   // Numbers beyond a double are ours to take and no value of ours.
   if (!library.is_discarded()) FUZZ_CHECK(library == *parsed || parsed->dump() == library.dump());
-  if (parsed->is_object()) CheckMessage(*parsed);
+  if (parsed->is_object()) CheckMessage(chatchain::ReadJson(text)->root());
   return 0;
 }

@@ -43,9 +43,9 @@ Judged Judge(std::string_view body) {
     CHECK(ProblemJson(problem).size() < 2000);
     return judged;
   };
-  const auto json = ParseJsonObject(body);
+  const auto json = ReadJsonObject(body);
   if (!json) return fail(json.error());
-  auto message = MessageFromJson(*json, {});
+  auto message = MessageFromJson(json->root(), {});
   if (!message) return fail(message.error());
   message->key = "k";
   auto valid = Validate(std::move(*message));
@@ -309,17 +309,18 @@ TEST_CASE("the strict reader builds what the library's own reader builds", "[jso
 }
 
 TEST_CASE("one number out of range in a batch says nothing of its neighbours", "[json]") {
-  const auto json = ParseJsonObject(R"({"messages":[)" + With("") + "," +
-                                    With(",\"timestamp\":1e999") + "," + With("") + "]}");
+  const auto json = ReadJsonObject(R"({"messages":[)" + With("") + "," +
+                                   With(",\"timestamp\":1e999") + "," + With("") + "]}");
   REQUIRE(json);
-  const Json& items = (*json)["messages"];
-  REQUIRE(items.size() == 3);
-  CHECK(MessageFromJson(items[0], {}));
-  const auto bad = MessageFromJson(items[1], {});
+  const auto items = BatchMessages(*json);
+  REQUIRE(items);
+  REQUIRE(items->size() == 3);
+  CHECK(MessageFromJson(*items->At(0), {}));
+  const auto bad = MessageFromJson(*items->At(1), {});
   REQUIRE_FALSE(bad);
   CHECK(bad.error().status == 422);
   CHECK(bad.error().errors.at(0).field == "timestamp");
-  CHECK(MessageFromJson(items[2], {}));
+  CHECK(MessageFromJson(*items->At(2), {}));
 }
 
 TEST_CASE("8 MiB of numbers out of range are read in one pass", "[json]") {
@@ -333,16 +334,49 @@ TEST_CASE("8 MiB of numbers out of range are read in one pass", "[json]") {
 
 TEST_CASE("a batch item: extra members are allowed, others are not", "[json]") {
   const std::vector<std::string_view> extra = {"key", "stamp"};
-  const Json item = Json::parse(With(R"(,"key":"k","stamp":5)"));
-  const auto message = MessageFromJson(item, extra);
+  const auto item = ReadJson(With(R"(,"key":"k","stamp":5)"));
+  REQUIRE(item);
+  const auto message = MessageFromJson(item->root(), extra);
   REQUIRE(message);
   CHECK(message->key.empty());
-  CHECK_FALSE(MessageFromJson(item, {"key"}));
+  CHECK_FALSE(MessageFromJson(item->root(), {"key"}));
   for (const char* bad : {"null", "[]", "\"x\"", "1"}) {
-    const auto refused = MessageFromJson(Json::parse(bad), extra);
+    const auto refused = MessageFromJson(ReadJson(bad)->root(), extra);
     REQUIRE_FALSE(refused);
     CHECK(refused.error().status == 400);
   }
+}
+
+TEST_CASE("the answer does not depend on the order of the members", "[json]") {
+  // The first of the wrong ones by name is told.
+  for (const char* body : {R"({"zz":1,"sender":2,"aa":3})", R"({"aa":3,"sender":2,"zz":1})"}) {
+    CHECK(Judge(body).detail == "unknown member \"aa\"");
+  }
+  for (const char* body :
+       {R"({"timestamp":"","text":1,"sender":"a"})", R"({"sender":"a","text":1,"timestamp":""})"}) {
+    CHECK(Judge(body).fields == "text");
+  }
+  for (const char* body : {R"({"y":1,"messages":[],"x":1})", R"({"x":1,"messages":[],"y":1})"}) {
+    const auto list = BatchMessages(*ReadJsonObject(body));
+    REQUIRE_FALSE(list);
+    CHECK(list.error().detail == "unknown member \"x\"");
+  }
+}
+
+TEST_CASE("a batch is a list of 1 to 1000", "[json]") {
+  const auto judge = [](const std::string& body) {
+    const auto json = ReadJsonObject(body);
+    REQUIRE(json);
+    const auto list = BatchMessages(*json);
+    return list ? static_cast<int>(list->size()) : -list.error().status;
+  };
+  CHECK(judge("{}") == -422);
+  CHECK(judge(R"({"messages":{}})") == -422);
+  CHECK(judge(R"({"messages":"x"})") == -422);
+  CHECK(judge(R"({"messages":[]})") == -422);
+  CHECK(judge(R"({"messages":[1]})") == 1);
+  CHECK(judge(R"({"messages":[)" + Repeat("{},", 999) + "{}]}") == 1000);
+  CHECK(judge(R"({"messages":[)" + Repeat("{},", 1000) + "{}]}") == -422);
 }
 
 TEST_CASE("strings are written as JSON reads them", "[json]") {
