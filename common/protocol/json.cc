@@ -51,7 +51,8 @@ class StrictReader final : public nlohmann::json_sax<Json> {
   }
 
   JsonTree& tree() { return tree_; }
-  Problem& problem() { return problem_; }
+  // What was said against the text; nothing where only a quicker reader than the library gave up.
+  std::optional<Problem>& problem() { return problem_; }
   // The text is JSON so far, but the library gave up at a number that no double holds.
   bool huge_number() const { return huge_number_; }
 
@@ -67,7 +68,7 @@ class StrictReader final : public nlohmann::json_sax<Json> {
 
   JsonTree tree_;
   bool huge_number_ = false;
-  Problem problem_;
+  std::optional<Problem> problem_;
 };
 
 // The length of the JSON number that `text` begins with; 0 if it begins with none.
@@ -162,16 +163,20 @@ Try<JsonTree> ReadJson(std::string_view text) {
                           std::to_string(text.find('\0') + 1) + ")"));
   }
   // Several times as fast where it can; else the library decides, and says what is wrong.
-  if (StrictReader quick(text.size()); ScanJson(text, &quick)) return std::move(quick.tree());
+  {
+    StrictReader quick(text.size());
+    if (ScanJson(text, &quick)) return std::move(quick.tree());
+    if (quick.problem()) return Err(std::move(*quick.problem()));
+  }
   StrictReader reader(text.size());
   if (Json::sax_parse(text.begin(), text.end(), &reader)) return std::move(reader.tree());
-  if (!reader.huge_number()) return Err(std::move(reader.problem()));
+  if (!reader.huge_number()) return Err(std::move(*reader.problem()));
   // Such a number is the fault of one member, for whoever reads it to name; not of the whole text,
   // which may be a batch.
   const std::string tamed = WithoutHugeNumbers(text);
   StrictReader again(tamed.size());
   if (Json::sax_parse(tamed.begin(), tamed.end(), &again)) return std::move(again.tree());
-  return Err(std::move(again.problem()));
+  return Err(std::move(*again.problem()));
 }
 
 Try<JsonTree> ReadJsonObject(std::string_view text) {
@@ -267,7 +272,8 @@ Try<Message> MessageFromJson(const JsonValue& json,
       return Err(Invalid("timestamp", "must be whole Unix seconds from -2^53 to 2^53"));
     }
     // What is beyond int64 is too large for the range rule, too.
-    message.timestamp = timestamp->Int().value_or(limits::kTimestampMax_s + 1);
+    constexpr int64_t kTooLarge = limits::kTimestampMax_s + 1;
+    message.timestamp = std::min(timestamp->Int().value_or(kTooLarge), kTooLarge);
   }
   if (!members[kSender]) return Err(Invalid("sender", "is required"));
   if (!members[kText]) return Err(Invalid("text", "is required"));

@@ -58,10 +58,12 @@ std::optional<std::string_view> JsonTree::RepeatedName() {
     if (twice != names_.end()) return *twice;
     return std::nullopt;
   }
+  std::optional<std::string_view> least;
   for (auto it = names_.begin(); it != names_.end(); ++it) {
-    if (std::find(names_.begin(), it, *it) != it) return *it;
+    if (least && *it >= *least) continue;
+    if (std::find(names_.begin(), it, *it) != it) least = *it;
   }
-  return std::nullopt;
+  return least;
 }
 
 // ---- reading

@@ -83,7 +83,7 @@ class JsonTree {
   // REQUIRES: one is open.
   void Close();
   size_t depth() const { return open_.size(); }
-  // Of the innermost open object: a name that two of its members have.
+  // Of the innermost open object: a name that two of its members have, the first by alphabet.
   std::optional<std::string_view> RepeatedName();
 
  private:

@@ -78,7 +78,7 @@ std::optional<LogPosition> LogPositionFrom(const JsonValue& entry) {
 // The fourth and last member of such a list.
 bool ChainFrom(const JsonValue& entry, Hash* chain) {
   const auto text = entry.At(3);
-  return entry.size() == 4 && text->is_string() && Hash::FromHex(text->String(), chain);
+  return entry.size() == 4 && text && text->is_string() && Hash::FromHex(text->String(), chain);
 }
 
 std::optional<HeadVector> HeadsFrom(const JsonValue& list) {

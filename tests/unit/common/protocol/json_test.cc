@@ -352,6 +352,9 @@ TEST_CASE("the answer does not depend on the order of the members", "[json]") {
   for (const char* body : {R"({"zz":1,"sender":2,"aa":3})", R"({"aa":3,"sender":2,"zz":1})"}) {
     CHECK(Judge(body).detail == "unknown member \"aa\"");
   }
+  for (const char* body : {R"({"b":1,"b":2,"a":3,"a":4})", R"({"a":1,"b":2,"b":3,"a":4})"}) {
+    CHECK(Judge(body).detail == "the body is not acceptable JSON: member \"a\" is there twice");
+  }
   for (const char* body :
        {R"({"timestamp":"","text":1,"sender":"a"})", R"({"sender":"a","text":1,"timestamp":""})"}) {
     CHECK(Judge(body).fields == "text");

@@ -4,7 +4,9 @@
 
 #include <catch2/catch.hpp>
 #include <limits>
+#include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace chatchain {
@@ -42,8 +44,9 @@ JsonTree Sample() {
 }  // namespace
 
 TEST_CASE("members and elements are found past containers", "[json_tree]") {
-  const JsonTree made = Sample();
-  const JsonTree tree = made;  // handles belong to one tree; its copy is as good
+  auto made = std::make_unique<JsonTree>(Sample());
+  const JsonTree tree = std::move(*made);
+  made.reset();
   const JsonValue root = tree.root();
   REQUIRE(root.is_object());
   CHECK(root.size() == 6);
@@ -131,6 +134,24 @@ TEST_CASE("a name that is there twice is found among few and many", "[json_tree]
       const auto repeated = tree.RepeatedName();
       CHECK(repeated.has_value() == twice);
       if (repeated) CHECK(*repeated == "n0");
+      tree.Close();
+    }
+  }
+}
+
+TEST_CASE("of several names that are there twice, the first by alphabet is told", "[json_tree]") {
+  for (const size_t others : {size_t{0}, size_t{100}}) {
+    for (const auto& names : {std::vector<std::string>{"b", "c", "b", "a", "c", "a"},
+                              std::vector<std::string>{"a", "b", "c", "a", "b", "c"}}) {
+      JsonTree tree(0);
+      tree.OpenObject();
+      const auto add = [&](const std::string& name) {
+        tree.AddString(name);
+        tree.AddNull();
+      };
+      for (size_t i = 0; i < others; ++i) add("A" + std::to_string(i));
+      for (const std::string& name : names) add(name);
+      CHECK(tree.RepeatedName() == "a");
       tree.Close();
     }
   }

@@ -198,6 +198,8 @@ TEST_CASE("sync request: what is refused", "[sync]") {
       {"forks", Json::array({Json::array({"0", "x"})})},
       {"ahead", Json::object()},
       {"ahead", Json::array({"0"})},
+      {"ahead",
+       Json::array({Json::object({{"a", "0"}, {"b", "00000001a1b2c3d4"}, {"c", 1}, {"d", "0"}})})},
       {"ahead", Json::array({{"0", "00000001a1b2c3d4", 0, std::string(64, '0')}})},
       {"ahead", Json::array({{"0", "00000001a1b2c3d4", 1, "0"}})},
   };
