@@ -249,7 +249,12 @@ Router::Decision Router::Decide(const RequestHead& head, Request* request) const
   }
   decision.route = route;
   request->method = method;
-  request->target = head.target;
+  if (head.target.starts_with('/')) {
+    request->target = head.target;
+  } else {  // a whole URL: of this server's address nobody behind it knows
+    request->target = head.path;
+    if (!head.query.empty()) request->target.append("?").append(head.query);
+  }
   for (const std::string& segment : segments) (request->path += '/') += segment;
   request->query = std::move(*query);
   for (size_t i = 0; i < segments.size(); ++i) {

@@ -345,6 +345,16 @@ class SendTest(ContractTest):
                 raw.sendall(b"POST /messages HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}")
                 self.assertEqual(read_head(raw.makefile("rb"))[0], 415)
 
+    def test_a_whole_url_as_the_target_is_its_path(self):
+        shown = self.send()
+        for target in (f"/messages/{shown['id']}", f"/messages?sender={shown['sender']}"):
+            with connect(base) as raw:
+                raw.sendall(f"GET http://chat.example:80{target} HTTP/1.1\r\nHost: chat.example\r\n"
+                            "Connection: close\r\n\r\n".encode())
+                stream = raw.makefile("rb")
+                self.assertEqual(read_head(stream)[0], 200)
+                self.assertIn(shown["id"].encode(), stream.read())
+
     def test_accept(self):
         for accept, ok in [(None, True), ("*/*", True), ("application/*", True), ("application/json", True),
                            ("text/html, application/json;q=0.5", True), ("text/html", False),

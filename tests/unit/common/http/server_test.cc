@@ -247,6 +247,53 @@ TEST_CASE("each kind of bad framing is refused once, and nothing behind it is re
   CHECK(read_behind == 0);
 }
 
+TEST_CASE("each form of a request is one request, and what follows it is the next one",
+          "[http][server]") {
+  RunningServer fixture;
+  struct Case {
+    std::string bytes;
+    int status;
+    const char* body;  // nullptr: whatever it says
+  };
+  const std::string chunked = "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: ";
+  const std::vector<Case> cases = {
+      {"\r\nGET /small HTTP/1.1\r\nHost:a\r\n\r\n", 200, R"({"target":"/small"})"},
+      {"GET /small?b=%20c HTTP/1.1\r\nHost: \r\n\r\n", 200, R"({"target":"/small?b=%20c"})"},
+      {"GET /small? HTTP/1.1\r\nHost: [::1]:80\r\n\r\n", 200, nullptr},
+      {"GET http://A:80/small?y HTTP/1.1\r\nHost: a\r\n\r\n", 200, R"({"target":"/small?y"})"},
+      {"GET HTTP://a/small HTTP/1.1\r\nHost: a\r\n\r\n", 200, R"({"target":"/small"})"},
+      {"GET http://a?q HTTP/1.1\r\nHost: a\r\n\r\n", 404, nullptr},
+      {"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", 204, ""},
+      {"GET // HTTP/1.1\r\nHost: a\r\n\r\n", 404, nullptr},
+      {"GET /small/../small HTTP/1.1\r\nHost: a\r\n\r\n", 404, nullptr},
+      {"M-SEARCH /small HTTP/1.1\r\nHost: a\r\n\r\n", 405, nullptr},
+      {Get("/small", "Connection: closed\r\n"), 200, R"({"target":"/small"})"},
+      {Get("/small", "Empty:\r\nBlank: \t \r\nA:\t b \t c \t\r\nU: \xc3\xa4\r\n"), 200,
+       R"({"target":"/small"})"},
+      {Get("/small", "Content-Length: 0\r\n"), 200, R"({"target":"/small"})"},
+      {"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 005\r\n\r\nhello", 200, "hello"},
+      {chunked +
+           "Chunked\r\n\r\n5;a;b=c;d=\"e;\\\"f\"\r\nhello\r\n00A\r\n0123456789\r\n0;x\r\n\r\n",
+       200, "hello0123456789"},
+      {chunked + "chunked\r\n\r\n1\r\n\r\r\n1\r\n\n\r\n0\r\nT: 1\r\n\r\n", 200, "\r\n"},
+  };
+  for (const Case& each : cases) {
+    for (const bool at_once : {true, false}) {
+      CAPTURE(each.bytes, at_once);
+      RawSocket socket = fixture.Connect();
+      const std::string bytes = each.bytes + Get("/small?next");
+      if (at_once) socket.Send(bytes);
+      for (size_t i = 0; i < bytes.size() && !at_once; ++i) socket.Send({&bytes[i], 1});
+      socket.FinishSending();
+      const std::string answer = socket.ReadAnswer();
+      CHECK(Status(answer) == each.status);
+      if (each.body != nullptr) CHECK(Body(answer) == each.body);
+      CHECK(Body(socket.ReadAnswer()) == R"({"target":"/small?next"})");
+      CHECK(socket.ReadToEnd().empty());
+    }
+  }
+}
+
 TEST_CASE("methods, HEAD and HTTP/1.0", "[http][server]") {
   RunningServer fixture;
   RawSocket socket = fixture.Connect();
