@@ -490,7 +490,13 @@ void SimClient::TookPoll(Stream& stream, const ReadAnswer& answer) {
       }
     }
   }
-  if (answer.gap) cluster_.world.Count("feed gap");
+  if (answer.gap) {
+    cluster_.world.Count("feed gap");
+    // Something that was given is lost, and is new where it is sent again.
+    for (const MessageId& id : stream.given) {
+      if (!ledger_.required(id)) stream.given_stale.insert(id);
+    }
+  }
   cluster_.world.Trace("poll", name_,
                        std::to_string(answer.messages.size()) + " at " + answer.node +
                            (answer.behind ? " behind" : "") + (answer.gap ? " gap" : ""));
