@@ -245,7 +245,7 @@ std::map<MessageId, bool> Ledger::SoundOn(SimNode& node) {
   return ids;
 }
 
-void Ledger::Excuse() {
+std::set<MessageId> Ledger::OnDisks() {
   std::set<MessageId> held;
   for (const auto& node : cluster_->nodes) {
     if (!slots_.empty() && slots_.count(node->slot()) == 0) continue;
@@ -253,6 +253,11 @@ void Ledger::Excuse() {
       if (sound) held.insert(id);
     }
   }
+  return held;
+}
+
+void Ledger::Excuse() {
+  const std::set<MessageId> held = OnDisks();
   std::erase_if(required_, [&](const MessageId& id) { return held.count(id) == 0; });
 }
 

@@ -27,6 +27,8 @@ class Ledger {
   void Shown(const std::string& who, const ShownMessage& shown);
   bool required(const MessageId& id) const { return required_.count(id) > 0; }
   const std::set<MessageId>& required() const { return required_; }
+  // What is whole on any disk, running or not.
+  std::set<MessageId> OnDisks();
 
   // Nodes.
   void Started(SimNode& node);

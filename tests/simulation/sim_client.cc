@@ -493,8 +493,9 @@ void SimClient::TookPoll(Stream& stream, const ReadAnswer& answer) {
   if (answer.gap) {
     cluster_.world.Count("feed gap");
     // Something that was given is lost, and is new where it is sent again.
+    const std::set<MessageId> held = ledger_.OnDisks();
     for (const MessageId& id : stream.given) {
-      if (!ledger_.required(id)) stream.given_stale.insert(id);
+      if (held.count(id) == 0) stream.given_stale.insert(id);
     }
   }
   cluster_.world.Trace("poll", name_,
